@@ -1,0 +1,74 @@
+/* session.h - a model, a sequence and a cursor: what the commands and the screen move.
+ *
+ * The cursor is (position, op): all earlier positions are computed and, of this one, the ops
+ * up to and including `op`; op -1 is the place before a token's first op. Values behind the
+ * cursor that were computed before stay readable; moving back computes nothing.
+ */
+#ifndef MIDPASS_SESSION_H
+#define MIDPASS_SESSION_H
+
+#include "engine/forward/trace.h"
+
+struct sampler {
+    bool greedy;
+    float temperature, top_p;
+    uint64_t seed, state;
+};
+
+struct session_options {
+    const char *device; /* "auto", "cpu", "cuda" */
+    int n_threads;      /* 0: all */
+    const char *isa;    /* NULL: best */
+    size_t budget;      /* bytes; 0: what is free */
+    struct trace_options trace;
+};
+
+struct session {
+    struct ledger *ledger;
+    struct backend *backend;
+    struct model model;
+    struct trace trace;
+    bool has_prompt;
+    int n_prompt;          /* ids of the prompt; those after it were generated */
+    int position, op;      /* the cursor */
+    bool at_start;         /* nothing executed since the prompt was set */
+    struct sampler sampler;
+    size_t budget;
+    char notice[256];      /* something the user must be told (regime changed); "" */
+    double last_seconds;   /* that the last motion took */
+    int last_tokens;       /* positions that it computed */
+};
+
+/* Opens a model (folder or cached name). Refuses what cannot fit, with numbers. */
+bool session_open(struct session *s, struct ledger *l, const char *model,
+                  const struct session_options *o, struct error *err);
+void session_close(struct session *s);
+
+/* Sets the prompt; stands before its first op. Text needs a tokenizer. An empty sequence
+ * (no BOS and no text) is an error. */
+bool session_prompt_text(struct session *s, const char *text, size_t n, struct error *err);
+bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct error *err);
+
+/* Motions. Each ends at the place named or, interrupted, where it stands. Past the end of the
+ * sequence `token` and `generate` sample. All need a prompt. */
+bool session_step(struct session *s, int n, struct error *err);   /* n sites on */
+bool session_stepi(struct session *s, int n, struct error *err);  /* n ops on */
+bool session_next(struct session *s, int n, struct error *err);   /* n blocks on: resid_post */
+bool session_token(struct session *s, int n, struct error *err);  /* same op, n tokens on */
+/* To this token's logits; right after the prompt was set, to the logits of its last token. */
+bool session_finish(struct session *s, struct error *err);
+/* n tokens sampled, each computed; stands at the last one's logits. */
+bool session_generate(struct session *s, int n, struct error *err);
+/* To any place of the sequence, either way; op -1: before the token's first op. */
+bool session_goto(struct session *s, int position, int op, struct error *err);
+
+/* Whether op's value at this position can be read now; false sets *err to the reason in
+ * words ("position 8 is not computed yet: the cursor is at ..."). */
+bool session_has(const struct session *s, int position, int op, struct error *err);
+/* Positions whose value of this op can be read now: 0 .. result-1. */
+int session_known(const struct session *s, int op);
+
+/* The token at a position as bytes it stands for, appended to out ("#123" without tokenizer). */
+bool session_piece(const struct session *s, int32_t id, struct text *out, struct error *err);
+
+#endif

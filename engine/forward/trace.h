@@ -1,0 +1,111 @@
+/* trace.h - what a run leaves behind, and every value of it on demand.
+ *
+ * Token ids, pages of keys and values, and checkpoints of the residual stream. A forward
+ * pass is pure, so any value at any computed (position, site) is recomputed from these, for
+ * just the rows asked for, with the same bits.
+ *
+ * Memory: pages of KV_PAGE positions, all layers in one block; checkpoints in pages of the
+ * same length. done[l] is the number of leading positions whose residual before block l is
+ * known (l = L: after the last block); it never grows with l.
+ */
+#ifndef MIDPASS_TRACE_H
+#define MIDPASS_TRACE_H
+
+#include "engine/model/model.h"
+
+#define TRACE_CHUNK 256 /* positions that a prompt runs in at once, unless told otherwise */
+
+enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
+
+struct trace_options {
+    int n_ctx;   /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
+    int stride;  /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
+    int chunk;   /* 0: TRACE_CHUNK */
+    enum rope_regime regime;
+};
+
+struct trace_page {
+    void *kv;          /* all layers' keys and values of KV_PAGE positions, backend memory */
+    float *checkpoints; /* [kept layers, KV_PAGE, D] */
+};
+
+/* What a hook may look at and change, right after an op wrote it. Row r of the view is at
+ * data + r * row_stride; for scores and patterns head i, row r, key s is at
+ * data + (i * n + r) * n_keys + s. */
+struct op_view {
+    int op;
+    int pos0, n;      /* positions of the rows */
+    float *data;
+    size_t row_stride; /* floats; 0 for scores and patterns */
+    int head0, heads, n_keys;
+};
+
+/* Called after each watched op. False with *err stops the run at this op boundary. */
+struct hooks {
+    bool *watch; /* [n_ops] */
+    bool (*written)(void *context, const struct op_view *v, struct error *err);
+    void *context;
+};
+
+struct trace {
+    struct ledger *ledger;
+    const struct model *model;
+    struct backend *backend;
+    int32_t *ids; /* host */
+    int n_ids, room_ids;
+    int n_ctx;      /* the cap in force */
+    int stride;     /* checkpoints kept at layers 1..L with l % stride == 0, and at L */
+    int chunk;
+    enum rope_regime regime; /* as asked for */
+    bool long_regime;        /* what holds now */
+    int *done;               /* [L + 1] */
+    struct trace_page *pages;
+    void **kv_pages; /* [n_pages] kv of each page, for the kernels */
+    int n_pages, room_pages;
+    struct hooks hooks;         /* patches: applied in every run and every recomputation */
+    volatile int *interrupt;    /* not NULL: non-zero stops at the next op boundary */
+    /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
+    int pc;
+    struct vm *vm;
+};
+
+bool trace_open(struct trace *t, const struct model *m, const struct trace_options *o,
+                struct error *err);
+void trace_close(struct trace *t);
+
+/* Appends ids to the sequence; computes nothing. Ids out of range and sequences over the cap
+ * are errors, and leave the trace as it was. If a longrope model's sequence crosses its
+ * original length, everything computed is dropped and *recompute (may be NULL) is set. */
+bool trace_append(struct trace *t, const int32_t *ids, int n, bool *recompute, struct error *err);
+/* Keeps the first n ids and what was computed of them (in the regime that then holds). */
+void trace_truncate(struct trace *t, int n, bool *recompute);
+/* Forgets what was computed at or after position p from the residual before block l on. */
+void trace_invalidate(struct trace *t, int position, int layer);
+
+/* Positions wholly computed. */
+int trace_rows(const struct trace *t);
+/* Whether op's value at a position is known (computed before, or lazily from what was). */
+bool trace_has(const struct trace *t, int position, int op);
+
+/* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
+ * was finished stays. */
+bool trace_compute(struct trace *t, int n, struct error *err);
+/* Executes ops of position trace_rows() up to and including op `last`, from where it stands;
+ * after the last op of the program the position counts as computed. Tail ops are run only
+ * here: prompts computed by trace_compute leave their logits to trace_read. */
+bool trace_step(struct trace *t, int last, struct error *err);
+
+/* Reads op's value at positions row0 .. row0+n-1 (each known, see trace_has) into out, host
+ * memory: [n, width]; for scores and patterns heads head0.. only: [heads, n, n_keys] with
+ * n_keys >= row0 + n, what a row cannot see being -inf or 0. For other sites head0, heads and
+ * n_keys are ignored. Memory used beside out: a frame for at most `chunk` rows. */
+bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
+                float *out, struct error *err);
+/* Floats that trace_read writes for these arguments. */
+size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_keys);
+
+/* Bytes that the sequence takes for each KV_PAGE positions. */
+size_t trace_kv_page_bytes(const struct trace *t);
+size_t trace_checkpoint_page_bytes(const struct trace *t);
+
+#endif

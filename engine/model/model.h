@@ -1,0 +1,42 @@
+/* model.h - a checkpoint opened: configuration, mapped weights, program, tokenizer. */
+#ifndef MIDPASS_MODEL_H
+#define MIDPASS_MODEL_H
+
+#include "engine/forward/program.h"
+#include "engine/model/config.h"
+#include "engine/model/safetensors.h"
+#include "engine/model/tokenizer.h"
+
+#define MODEL_MAX_ROPES 4
+
+struct model {
+    struct ledger *ledger;
+    struct backend *backend; /* borrowed */
+    char *folder;            /* path */
+    const char *name;        /* last part of the path, for titles */
+    struct config config;
+    struct checkpoint *checkpoint; /* NULL for a plan from config.json alone */
+    struct tokenizer *tokenizer;   /* NULL: the folder has no tokenizer.json */
+    struct program program;
+    struct rope ropes[MODEL_MAX_ROPES];
+    int n_ropes;
+    float **vectors; /* gains, biases, frequencies: float32, in backend memory */
+    int n_vectors, room_vectors;
+    int64_t n_params;     /* of the tensors that the program uses */
+    size_t weight_bytes;  /* of the same */
+    char dtypes[24];      /* "f32", "bf16", "f32/bf16": of the matrices */
+    /* While building: names of tensors counted already. */
+    struct builder *builder;
+};
+
+/* Opens a folder (see hub.h for names). The tokenizer is optional; a bad one is an error.
+ * With weights false only config.json is read and the program is emitted without data, so
+ * that n_params, weight_bytes and the program's shape are known. */
+bool model_open(struct model *m, struct ledger *l, struct backend *b, const char *folder,
+                bool weights, struct error *err);
+void model_close(struct model *m);
+
+/* The matrix behind the unembedding [V, D], and the row for a token is W[id]. */
+const struct matrix *model_unembedding(const struct model *m);
+
+#endif

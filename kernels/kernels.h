@@ -1,0 +1,192 @@
+/* kernels.h - the whole contract between the engine and the arithmetic.
+ *
+ * The kernels know nothing of models: they see rows of floats, weight matrices
+ * as the checkpoint stores them, and pages of keys and values. A backend is a
+ * table of functions over those. "cpu" is built in; "cuda" is a plug-in.
+ *
+ * One letter per dimension, everywhere:
+ *   n  rows (positions) of this call        D  width of a row
+ *   K  inputs of a product, N  its outputs  S  keys a query can see, itself included
+ *   H  query heads   G  key/value heads   h  width of a head
+ *
+ * The rule of same bits (CPU). A row's result depends on that row and the
+ * weights alone: not on n, on the number of threads, or on the instruction set.
+ * Every float operation below is rounded once, to nearest even; no sum is
+ * reordered except as written here.
+ *
+ *   dot     A sum over K contiguous inputs. K is cut into runs of DOT_RUN. In a
+ *           run, lane i (0 <= i < DOT_LANES) is a chain of fused multiply-adds
+ *           over the elements k with k % DOT_LANES == i, in order, from +0. The
+ *           lanes are then added in a tree: i += i+8, then i+4, i+2, i+1. The
+ *           runs' results are added in order, from the first run's.
+ *   mix     A sum over K inputs whose outputs are contiguous (Conv1D weights,
+ *           scores over a page of keys, values of many positions). K is cut into
+ *           runs of MIX_RUN at absolute indices; in a run one chain of fused
+ *           multiply-adds, in order, from +0; the runs' results are added in
+ *           order, from the first run's.
+ *   sum     Of squares, or of plain numbers (fma with 1): as dot.
+ *   bias    Added after the sum is finished.
+ */
+#ifndef MIDPASS_KERNELS_H
+#define MIDPASS_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define KERNELS_VERSION 1 /* a plug-in of another version is refused */
+
+#define DOT_LANES 16
+#define DOT_RUN   1024
+#define MIX_RUN   128
+#define KV_PAGE   16 /* positions in a page of keys and values */
+
+enum dtype { DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_N };
+
+/* Bytes of one element: 4, 2, 2. */
+size_t dtype_size(enum dtype t);
+/* "f32", "f16", "bf16". */
+const char *dtype_name(enum dtype t);
+/* One element at p (any alignment), widened exactly. */
+float dtype_load(enum dtype t, const void *p);
+
+/* A weight matrix [N, K], where it lies in the checkpoint. Element (o, k) is at
+ * data + ((o / group) * group_stride + (o % group) * out_stride + k * in_stride)
+ * elements. One of out_stride, in_stride is 1: in_stride == 1 is Linear's layout
+ * and is multiplied by the dot rule; else it is Conv1D's, by the mix rule.
+ * group == 0 means one group of n_out. Data need not be aligned. */
+struct matrix {
+    const void *data;
+    enum dtype dtype;
+    int n_out, n_in;
+    ptrdiff_t out_stride, in_stride;
+    int group;
+    ptrdiff_t group_stride;
+};
+
+/* One layer's keys and values: pages of KV_PAGE positions. pages[i] holds the
+ * positions from i * KV_PAGE on; this layer's part starts key_offset and
+ * value_offset bytes into it. The layout inside a part is the backend's own;
+ * kv_bytes() is its size. */
+struct kv_view {
+    void *const *pages;
+    size_t key_offset, value_offset;
+    int n_kv_heads, d_head;
+};
+
+/* What attention needs beside q and the cache. Head i of H reads key/value head
+ * i / (H / G). A key s is visible to the query at t if s <= t and, where window
+ * is positive, s > t - window. */
+struct attention {
+    int n_heads, n_kv_heads, d_head;
+    float scale;  /* score = scale * (q . k) */
+    int window;   /* 0: none */
+};
+
+enum rope_style { ROPE_HALVES /* (i, i + r/2) */, ROPE_PAIRS /* (2i, 2i + 1) */ };
+enum activation { ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU, ACT_N };
+/* silu x/(1+e^-x); gelu x/2 (1+erf(x/sqrt 2)); gelu_tanh x/2 (1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
+
+struct backend_options {
+    int n_threads;   /* 0: one for each CPU this process may run on */
+    const char *isa; /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
+};
+
+/* Scratch for one call, given by the caller (and counted there). */
+struct workspace {
+    void *data; /* aligned to 64 bytes */
+    size_t bytes;
+};
+
+/* All pointers to floats, pages and weights are the backend's memory. Outputs
+ * may not overlap inputs unless a line says so. Operations return nothing: what
+ * goes wrong on a device is kept and told by sync(). */
+struct backend {
+    int version;
+    const char *name; /* "cpu", "cuda" */
+    char detail[128]; /* "avx512, 2 threads" */
+    int n_threads;
+    void *state;
+
+    void (*close)(struct backend *b);
+
+    /* Memory. alloc gives bytes aligned to 64, or NULL. */
+    void *(*alloc)(struct backend *b, size_t bytes);
+    void (*free)(struct backend *b, void *p);
+    void (*read)(struct backend *b, void *host, const void *p, size_t bytes);
+    void (*write)(struct backend *b, void *p, const void *host, size_t bytes);
+    /* Waits for everything asked for. False: why[] says what went wrong. */
+    bool (*sync)(struct backend *b, char why[256]);
+
+    /* Scratch that matmul and attend need for up to n rows and S keys. */
+    size_t (*workspace_bytes)(struct backend *b, int n, int n_keys);
+
+    /* out[n, D] = scale * table row ids[i]. table: [V, D], in_stride 1. ids: host. */
+    void (*embed)(struct backend *b, const struct matrix *table, const int32_t *ids, int n,
+                  float scale, float *out);
+    /* out[i] = x[i] + y[i]; out may be x or y. */
+    void (*add)(struct backend *b, const float *x, const float *y, float *out, size_t count);
+    /* out[n, D] = x - mean(x) of each row; mean = sum / D. */
+    void (*center)(struct backend *b, const float *x, float *out, int n, int d);
+    /* scale[n] = sqrt(sum(x^2) / D + eps). */
+    void (*rms)(struct backend *b, const float *x, float eps, float *scale, int n, int d);
+    /* out[n, D] = x / scale[row]. */
+    void (*divide)(struct backend *b, const float *x, const float *scale, float *out, int n, int d);
+    /* out[n, D] = fma(x, gain, bias); bias NULL: x * gain; gain NULL: x + bias or x. */
+    void (*gain)(struct backend *b, const float *x, const float *gain, const float *bias,
+                 float *out, int n, int d);
+    /* out[n, N] = x[n, K] W^T + bias; rows of x are x_stride floats apart, rows of out
+     * out_stride. bias NULL: none. */
+    void (*matmul)(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                   const float *bias, float *out, size_t out_stride, int n, struct workspace work);
+    /* out[n, r] for positions pos0, pos0 + 1, ...: r/2 cosines, then r/2 sines, times
+     * scale, of the angle (float)position * inv_freq[i], one float32 product. */
+    void (*angles)(struct backend *b, const float *inv_freq, int r, float scale, int pos0, int n,
+                   float *out);
+    /* Rotates the first r of each head of x[n, heads, h]; the rest is copied.
+     * a' = fma(a, cos, -(b * sin)), b' = fma(b, cos, a * sin). */
+    void (*rope)(struct backend *b, const float *x, const float *angles, int r,
+                 enum rope_style style, float *out, int n, int heads, int d_head);
+    void (*activate)(struct backend *b, enum activation f, const float *x, float *out,
+                     size_t count);
+    /* out[i] = f(x[i]) * y[i] */
+    void (*gate)(struct backend *b, enum activation f, const float *x, const float *y, float *out,
+                 size_t count);
+
+    /* Bytes of one layer's keys (or values) in a page. */
+    size_t (*kv_bytes)(struct backend *b, int n_kv_heads, int d_head);
+    /* Stores rows [n, G, h] at positions pos0...; NULL: leaves keys or values as they are. */
+    void (*kv_store)(struct backend *b, const struct kv_view *kv, int pos0, int n, const float *keys,
+                     const float *values);
+
+    /* Attention at positions pos0 .. pos0+n-1, whose keys are stored already.
+     * S = pos0 + n; rows of scores and patterns are S long, [heads, n, S].
+     * The three steps are one arithmetic with attend(): same bits.
+     *   scores   q[n, H, h], heads head0 .. head0+heads-1; not visible: -inf.
+     *            A score is a mix over h, then times scale.
+     *   softmax  in place allowed. m = max; e = exp(s - m); e / sum(e), the sum as dot over
+     *            s from 0 to S-1 with 0 for what is not visible. A row with no finite
+     *            score gives NaN.
+     *   mix      z[n, heads, h] = a mix over s of pattern[s] * value[s]; rows of z are
+     *            z_stride floats apart. */
+    void (*scores)(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                   const float *q, int pos0, int n, int head0, int heads, float *out);
+    void (*softmax)(struct backend *b, const struct attention *a, const float *scores, int pos0,
+                    int n, int heads, float *out);
+    void (*mix)(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                const float *pattern, int pos0, int n, int head0, int heads, float *z,
+                size_t z_stride);
+    /* scores, softmax, mix for all heads: z[n, H, h], no pattern kept. */
+    void (*attend)(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                   const float *q, int pos0, int n, float *z, struct workspace work);
+
+    /* p = softmax(x) of each row of x[n, D], as softmax above. out may be x. */
+    void (*probabilities)(struct backend *b, const float *x, float *out, int n, int d);
+};
+
+/* Opens "cpu" or "cuda". NULL: why[] tells the user the reason. options may be NULL. */
+struct backend *backend_open(const char *name, const struct backend_options *options,
+                             char why[256]);
+void backend_close(struct backend *b); /* NULL is fine */
+
+#endif
