@@ -90,9 +90,9 @@ bool trace_has(const struct trace *t, int position, int op);
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
  * was finished stays. */
 bool trace_compute(struct trace *t, int n, struct error *err);
-/* Executes ops of position trace_rows() up to and including op `last`, from where it stands;
- * after the last op of the program the position counts as computed. Tail ops are run only
- * here: prompts computed by trace_compute leave their logits to trace_read. */
+/* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
+ * block), from where it stands. After the last block's last op the position counts as
+ * computed. The tail's ops are never run ahead: trace_read computes them when asked. */
 bool trace_step(struct trace *t, int last, struct error *err);
 
 /* Reads op's value at positions row0 .. row0+n-1 (each known, see trace_has) into out, host

@@ -1,0 +1,298 @@
+#include "engine/forward/vm.h"
+
+#include <string.h>
+
+/* Floats of scores that a tile of rows may take where they are looked at. */
+#define WIDE_FLOATS ((size_t)1 << 22)
+
+float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
+{
+    const struct slot *s = &vm->model->program.slots[slot];
+    return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
+}
+
+size_t vm_kv_page_bytes(const struct model *m, struct backend *b)
+{
+    return 2 * (size_t)m->config.n_layers *
+           b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
+}
+
+struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *pages, int layer)
+{
+    size_t bytes = b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
+    return (struct kv_view){.pages = pages,
+                            .key_offset = 2 * (size_t)layer * bytes,
+                            .value_offset = (2 * (size_t)layer + 1) * bytes,
+                            .n_kv_heads = m->config.n_kv_heads,
+                            .d_head = m->config.d_head};
+}
+
+/* Scratch is replaced, not resized: its contents need not be kept. */
+static bool renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
+{
+    if (floats <= *room)
+        return true;
+    mem_free(vm->ledger, *p);
+    *room = 0;
+    *p = mem_alloc_array(vm->ledger, MEM_SCRATCH, floats, sizeof **p, err);
+    if (!*p)
+        return false;
+    *room = floats;
+    return true;
+}
+
+bool vm_reserve(struct vm *vm, struct frame *f, int n, struct error *err)
+{
+    if (!renew(vm, &f->slots, &f->room, vm->model->program.frame_width * (size_t)n, err))
+        return false;
+    f->n = n;
+    return true;
+}
+
+static bool reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+{
+    size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
+    if (bytes <= vm->work.bytes)
+        return true;
+    mem_free(vm->ledger, vm->work.data);
+    vm->work.bytes = 0;
+    vm->work.data = mem_alloc(vm->ledger, MEM_SCRATCH, bytes, err);
+    if (!vm->work.data)
+        return false;
+    vm->work.bytes = bytes;
+    return true;
+}
+
+size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
+{
+    return (m->program.frame_width * (size_t)n) * sizeof(float) +
+           b->workspace_bytes(b, n, n_keys);
+}
+
+void vm_fini(struct vm *vm)
+{
+    mem_free(vm->ledger, vm->work.data);
+    mem_free(vm->ledger, vm->live.slots);
+    mem_free(vm->ledger, vm->live.wide);
+    mem_free(vm->ledger, vm->run.slots);
+    mem_free(vm->ledger, vm->run.wide);
+}
+
+static bool watched(const struct vm_call *c, int op)
+{
+    return (c->patches && c->patches->watch && c->patches->watch[op]) ||
+           (c->tap && c->tap->watch[op]);
+}
+
+static bool call_hooks(const struct vm_call *c, const struct op_view *v, struct error *err)
+{
+    if (c->patches && c->patches->watch && c->patches->watch[v->op] &&
+        !c->patches->written(c->patches->context, v, err))
+        return false;
+    return !(c->tap && c->tap->watch[v->op]) || c->tap->written(c->tap->context, v, err);
+}
+
+/* Scores, softmax and mix where one of them is looked at, or the stretch starts or ends
+ * between them: in tiles of rows. i is the first of them to run. */
+static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int last,
+                            const struct kv_view *kv, struct error *err)
+{
+    struct backend *b = vm->backend;
+    const struct program *p = &vm->model->program;
+    const struct op *op = &p->ops[i];
+    const struct attention *a = &op->attention;
+    int first = i - (int)(op->kind - OP_SCORES); /* the scores' index */
+    bool mixes = last >= first + 2;
+    int head0 = mixes || !c->heads ? 0 : c->head0;
+    int heads = mixes || !c->heads ? a->n_heads : c->heads;
+    size_t row = (size_t)heads * (size_t)(c->pos0 + c->n);
+    int tile = WIDE_FLOATS / row > 0 ? (int)(WIDE_FLOATS / row) : 1;
+    if (tile > c->n)
+        tile = c->n;
+    if (i == first && !renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err))
+        return false;
+    float *wide = c->frame->wide;
+    const float *q = i == first ? vm_slot(vm, c->frame, op->in[0]) : NULL;
+    size_t width = (size_t)a->n_heads * (size_t)a->d_head;
+    float *z = mixes ? vm_slot(vm, c->frame, p->ops[first + 2].out) : NULL;
+    for (int r = 0; r < c->n; r += tile) {
+        int n = c->n - r < tile ? c->n - r : tile, pos = c->pos0 + r;
+        struct op_view v = {.op = first,
+                            .pos0 = pos,
+                            .n = n,
+                            .data = wide,
+                            .head0 = head0,
+                            .heads = heads,
+                            .n_keys = pos + n};
+        if (i <= first) {
+            b->scores(b, a, kv, q + (size_t)r * width, pos, n, head0, heads, wide);
+            if (!call_hooks(c, &v, err))
+                return false;
+        }
+        v.op = first + 1;
+        if (i <= first + 1 && last >= first + 1) {
+            b->softmax(b, a, wide, pos, n, heads, wide);
+            if (!call_hooks(c, &v, err))
+                return false;
+        }
+        if (mixes)
+            b->mix(b, a, kv, wide, pos, n, 0, heads, z + (size_t)r * width, width);
+    }
+    return true;
+}
+
+/* Each head's own write into the residual: z_h W_O_h, without the bias. */
+static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *err)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    int H = op->attention.n_heads, h = op->attention.d_head, D = op->w.n_out;
+    size_t floats = (size_t)c->n * (size_t)op->width;
+    if (!renew(vm, &c->frame->wide, &c->frame->wide_room, floats, err))
+        return false;
+    const float *z = vm_slot(vm, c->frame, op->in[0]);
+    for (int head = 0; head < H; head++) {
+        struct matrix w = op->w;
+        w.n_in = h;
+        w.data = (const char *)w.data +
+                 (ptrdiff_t)head * h * w.in_stride * (ptrdiff_t)dtype_size(w.dtype);
+        vm->backend->matmul(vm->backend, z + head * h, (size_t)H * (size_t)h, &w, NULL,
+                            c->frame->wide + head * D, (size_t)op->width, c->n, vm->work);
+    }
+    return true;
+}
+
+static void positions(struct vm *vm, const struct vm_call *c, const struct op *op, float *out)
+{
+    int32_t ids[256];
+    for (int r = 0; r < c->n; r += 256) {
+        int n = c->n - r < 256 ? c->n - r : 256;
+        for (int k = 0; k < n; k++)
+            ids[k] = c->pos0 + r + k + op->offset;
+        vm->backend->embed(vm->backend, &op->w, ids, n, op->f, out + (size_t)r * (size_t)op->width);
+    }
+}
+
+static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error *err)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    struct backend *b = vm->backend;
+    const struct frame *f = c->frame;
+    const float *x = op->in[0] >= 0 ? vm_slot(vm, f, op->in[0]) : NULL;
+    const float *y = op->in[1] >= 0 ? vm_slot(vm, f, op->in[1]) : NULL;
+    float *out = op->out >= 0 ? vm_slot(vm, f, op->out) : NULL;
+    size_t count = (size_t)c->n * (size_t)op->width;
+    /* Norms see `groups` vectors a row. */
+    int rows = c->n * op->groups, d = op->width / op->groups;
+    switch (op->kind) {
+    case OP_EMBED:
+        b->embed(b, &op->w, c->ids + c->pos0, c->n, op->f, out);
+        break;
+    case OP_POSITIONS:
+        positions(vm, c, op, out);
+        break;
+    case OP_ANGLES: {
+        const struct rope *r = op->rope;
+        b->angles(b, c->long_regime && r->inv_freq_long ? r->inv_freq_long : r->inv_freq, r->n_rot,
+                  r->scale, c->pos0, c->n, out);
+        break;
+    }
+    case OP_HOOK:
+        break;
+    case OP_ADD:
+        b->add(b, x, y, out, count);
+        break;
+    case OP_CENTER:
+        b->center(b, x, out, rows, d);
+        break;
+    case OP_RMS:
+        b->rms(b, x, op->f, out, rows, vm->model->program.slots[op->in[0]].width / op->groups);
+        break;
+    case OP_DIVIDE:
+        b->divide(b, x, y, out, rows, d);
+        break;
+    case OP_GAIN:
+        b->gain(b, x, op->gain, op->bias, out, rows, d);
+        break;
+    case OP_LINEAR:
+        b->matmul(b, x, (size_t)op->w.n_in, &op->w, op->bias, out, (size_t)op->width, c->n,
+                  vm->work);
+        break;
+    case OP_ROPE:
+        b->rope(b, x, y, op->rope->n_rot, op->rope->style, out, c->n, op->heads,
+                op->width / op->heads);
+        break;
+    case OP_STORE: {
+        struct kv_view kv = vm_kv(vm->model, b, c->kv_pages, op->layer);
+        b->kv_store(b, &kv, c->pos0, c->n, x, y);
+        break;
+    }
+    case OP_RESULT:
+        return result(vm, c, i, err);
+    case OP_ACTIVATE:
+        b->activate(b, op->act, x, out, count);
+        break;
+    case OP_GATE:
+        b->gate(b, op->act, x, y, out, count);
+        break;
+    case OP_SCORES:
+    case OP_SOFTMAX:
+    case OP_MIX:
+    case OP_KINDS:
+        break; /* attention: see vm_run */
+    }
+    return true;
+}
+
+/* Runs attention from op i; returns the last op that it covered, -1 on failure. */
+static int attention(struct vm *vm, const struct vm_call *c, int i, struct error *err)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    int first = i - (int)(op->kind - OP_SCORES);
+    int last = c->to < first + 2 ? c->to : first + 2;
+    struct kv_view kv = vm_kv(vm->model, vm->backend, c->kv_pages, op->layer);
+    if (i == first && last == first + 2 && !watched(c, first) && !watched(c, first + 1)) {
+        const struct op *mix = &vm->model->program.ops[last];
+        vm->backend->attend(vm->backend, &op->attention, &kv, vm_slot(vm, c->frame, op->in[0]),
+                            c->pos0, c->n, vm_slot(vm, c->frame, mix->out), vm->work);
+        return last;
+    }
+    return attention_tiles(vm, c, i, last, &kv, err) ? last : -1;
+}
+
+bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
+{
+    const struct program *p = &vm->model->program;
+    if (!reserve_work(vm, c->n, c->pos0 + c->n, err))
+        return false;
+    for (int i = c->from; i <= c->to; i++) {
+        const struct op *op = &p->ops[i];
+        if (c->need ? !c->need[i] : op->lazy && !watched(c, i))
+            continue;
+        if (c->interrupt && *c->interrupt)
+            return error_set(err, ERR_INTERRUPTED, "stopped");
+        if (op->kind >= OP_SCORES && op->kind <= OP_MIX) {
+            i = attention(vm, c, i, err);
+            if (i < 0)
+                return false;
+            op = &p->ops[i];
+            if (op->kind != OP_MIX)
+                continue; /* its hooks were called tile by tile */
+        } else if (!execute(vm, c, i, err)) {
+            return false;
+        }
+        if (op->out >= 0 && watched(c, i)) {
+            struct op_view v = {.op = i,
+                                .pos0 = c->pos0,
+                                .n = c->n,
+                                .data = vm_slot(vm, c->frame, op->out),
+                                .row_stride = (size_t)op->width,
+                                .heads = op->heads};
+            if (!call_hooks(c, &v, err))
+                return false;
+        }
+    }
+    char why[256];
+    if (!vm->backend->sync(vm->backend, why))
+        return error_set(err, ERR_DEVICE, "%s", why);
+    return true;
+}

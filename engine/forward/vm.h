@@ -1,0 +1,59 @@
+/* vm.h - executes a stretch of a program for some rows.
+ *
+ * A frame holds the slots of n rows: slot s at slots + offset * n, [n, width]. What grows
+ * with the keys (scores, pattern) or is looked at only on demand (result) lies in `wide`.
+ * Attention runs fused, as one call for all rows, unless its scores or pattern are looked at;
+ * then in tiles of rows, so that `wide` stays small. Both give the same bits.
+ */
+#ifndef MIDPASS_VM_H
+#define MIDPASS_VM_H
+
+#include "engine/forward/trace.h"
+
+struct frame {
+    float *slots;
+    size_t room; /* floats */
+    float *wide;
+    size_t wide_room;
+    int n; /* rows of the present contents */
+};
+
+struct vm {
+    struct ledger *ledger;
+    const struct model *model;
+    struct backend *backend;
+    struct workspace work;
+    struct frame live; /* of the token being stepped: one row */
+    struct frame run;  /* of chunks and recomputations */
+};
+
+/* One stretch. ids are those of the rows; keys before pos0 are in the cache. */
+struct vm_call {
+    struct frame *frame;
+    int from, to; /* ops, both included */
+    int pos0, n;
+    const int32_t *ids; /* of the whole sequence */
+    void *const *kv_pages;
+    bool long_regime;
+    const bool *need;           /* [n_ops] or NULL: all but the lazy */
+    int head0, heads;           /* of scores and softmax, where the stretch ends at one; 0: all */
+    const struct hooks *patches; /* may be NULL */
+    const struct hooks *tap;     /* may be NULL; after the patches */
+    const volatile int *interrupt;
+};
+
+/* Makes room in the frame for n rows (kept contents are lost if it has to grow). */
+bool vm_reserve(struct vm *vm, struct frame *f, int n, struct error *err);
+/* Scratch bytes that n rows with n_keys keys take at most: frame, workspace, wide rows. */
+size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys);
+bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
+/* Where a slot's rows are in a frame. */
+float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
+/* Gives scratch back. */
+void vm_fini(struct vm *vm);
+
+/* Bytes of a page of all layers' keys and values, and one layer's view of it. */
+size_t vm_kv_page_bytes(const struct model *m, struct backend *b);
+struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *pages, int layer);
+
+#endif

@@ -1,0 +1,83 @@
+/* matmul.c - cuts a product into pieces of rows and outputs for the threads.
+ *
+ * Every output is computed whole in one piece, so that the cut is free to follow the
+ * machine: pieces are handed out as threads become free, since cores differ in speed and
+ * have other work. */
+#include "kernels/cpu/cpu.h"
+
+#include <omp.h>
+
+#define FEW_ROWS     8        /* up to here the time goes into reading weights */
+#define PANEL        192      /* outputs of a piece for many rows: whole panels of 48 and of 64 */
+#define PIECES       4        /* pieces a thread, where there is enough for them */
+#define PIECE_WORK   65536    /* multiplications below which a piece is not worth handing out */
+#define ROWS_LEAST   48       /* rows of a piece, where outputs are too few to share */
+
+/* Floats of scratch for one thread. */
+static size_t scratch_floats(const struct backend *b)
+{
+    return (cpu_ops_of(b)->matmul_scratch + 15) / 16 * 16;
+}
+
+size_t cpu_matmul_workspace(const struct backend *b, int n)
+{
+    (void)n;
+    return scratch_floats(b) * sizeof(float) * (size_t)b->n_threads;
+}
+
+static long round_up(long x, long unit)
+{
+    return (x + unit - 1) / unit * unit;
+}
+
+static long at_least(long x, long least)
+{
+    return x < least ? least : x;
+}
+
+/* Outputs of a piece. */
+static long piece_outputs(const struct backend *b, const struct matrix *w, int n)
+{
+    long share = w->n_out / ((long)b->n_threads * PIECES) + 1;
+    long least = PIECE_WORK / w->n_in / at_least(n, 1) + 1;
+    if (n > FEW_ROWS)
+        return round_up(at_least(share, least), PANEL);
+    if (w->in_stride == 1)
+        return round_up(at_least(share, least), 16);
+    /* Conv1D: the wider the piece, the longer the stretches that are read. */
+    share = (w->n_out + b->n_threads - 1) / b->n_threads;
+    return round_up(at_least(at_least(share, least), 64), 16);
+}
+
+void cpu_matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                const float *bias, float *out, size_t out_stride, int n, struct workspace work)
+{
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    if (n <= 0 || w->n_out <= 0)
+        return;
+    long outputs = piece_outputs(b, w, n);
+    long across = (w->n_out + outputs - 1) / outputs;
+    long rows = n;
+    if (b->n_threads > 1 && across < 2L * b->n_threads && n > FEW_ROWS) {
+        long down = (2L * b->n_threads + across - 1) / across;
+        rows = at_least(round_up((n + down - 1) / down, 8), ROWS_LEAST);
+    }
+    if (rows > ops->matmul_rows) { /* equal blocks, rather than full ones and a rest */
+        long blocks = (n + ops->matmul_rows - 1) / ops->matmul_rows;
+        rows = (n + blocks - 1) / blocks;
+    }
+    long down = (n + rows - 1) / rows, pieces = across * down;
+    int threads = pieces < b->n_threads ? (int)pieces : b->n_threads;
+    size_t scratch = scratch_floats(b);
+    float *floats = work.data;
+
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
+    for (long piece = 0; piece < pieces; piece++) {
+        long from = piece / down * outputs, row = piece % down * rows;
+        long to = from + outputs < w->n_out ? from + outputs : w->n_out;
+        long count = row + rows < n ? rows : n - row;
+        float *mine = floats ? floats + scratch * (size_t)omp_get_thread_num() : NULL;
+        ops->matmul(x + (size_t)row * x_stride, x_stride, w, bias, out + (size_t)row * out_stride,
+                    out_stride, (int)count, (int)from, (int)to, mine);
+    }
+}
