@@ -22,7 +22,6 @@
 
 #define MAX_GROUPS 200
 /* Oniguruma's \w has six numbers of Latin-1 too, which in a class it has not. */
-/* Oniguruma's \w has six numbers of Latin-1 too, which in a class it has not. */
 #define WORD TOK_CLASS_WORD "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}"
 #define NONE ((size_t)-1)
 
@@ -44,8 +43,9 @@ static bool refuse(struct translation *t, const char *what)
 {
     if (t->out->failed) /* what was written is not there, and looks wrong for that alone */
         return text_ok(t->out, t->err);
-    return error_set(t->err, ERR_UNSUPPORTED, "%s: the regular expression has %s at \"%.40s\"",
-                     t->where, what, t->p);
+    char shown[TOK_SHOWN];
+    return error_set(t->err, ERR_UNSUPPORTED, "%s: the regular expression has %s at %s", t->where,
+                     what, tok_shown(shown, t->p, strlen(t->p)));
 }
 
 static void insert(struct text *out, size_t at, const char *s)

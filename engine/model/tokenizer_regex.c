@@ -85,10 +85,10 @@ static bool compile(struct tok_regex *r, const char *pattern, struct error *err)
     if (is_no_memory(code))
         return no_memory(r, err);
     pcre2_get_error_message(code, message, sizeof message);
-    return error_set(err, ERR_UNSUPPORTED,
-                     "%s: the regular expression is not understood at "
-                     "\"%.40s\": %s",
-                     r->where, at <= strlen(pattern) ? pattern + at : "", (char *)message);
+    const char *rest = at <= strlen(pattern) ? pattern + at : "";
+    char shown[TOK_SHOWN];
+    return error_set(err, ERR_UNSUPPORTED, "%s: the regular expression is not understood at %s: %s",
+                     r->where, tok_shown(shown, rest, strlen(rest)), (char *)message);
 }
 
 /* Without JIT (not built in, or the system gives no executable pages) PCRE2 interprets. */

@@ -1,0 +1,30 @@
+/* plan.h - what a model will take, before any of it is taken. */
+#ifndef MIDPASS_PLAN_H
+#define MIDPASS_PLAN_H
+
+#include "engine/base/text.h"
+#include "engine/model/model.h"
+
+/* Bytes, from config.json and the tensors' headers. */
+struct plan {
+    size_t weights;          /* mapped */
+    size_t kv_page;          /* of all layers, for KV_PAGE positions */
+    size_t checkpoint_layer; /* of one kept layer, for KV_PAGE positions */
+    size_t scratch;          /* of one chunk at n_ctx keys */
+    int n_layers;
+};
+
+void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk);
+/* All bytes at n positions with a checkpoint every stride-th layer. */
+size_t plan_bytes(const struct plan *p, int n, int stride);
+/* The smallest stride with which n positions fit into budget bytes; 0: none does. */
+int plan_stride(const struct plan *p, int n, size_t budget);
+/* The most positions (at most limit) that fit with a stride; 0: none. */
+int plan_positions(const struct plan *p, int limit, int stride, size_t budget);
+
+/* The table of `--plan`: loads nothing. n_ctx 0: the model's limit; budget 0: what is free.
+ * What does not fit is said, with what would. False only if the model cannot be read. */
+bool plan_report(struct ledger *l, const char *model, int n_ctx, size_t budget, struct text *out,
+                 struct error *err);
+
+#endif
