@@ -64,7 +64,7 @@ is_there() { # a line of needs(), without the package
 
 # Sets $missing, the packages, and $what, how to tell them.
 look() {
-    missing= what=
+    missing="" what=""
     names=$(printf '%s\n' "$list" | awk '$2 == "library" { print $3 }')
     headers=$(printf '%s\n' "$list" |
         awk '$2 == "library" { for (i = 4; i <= NF; i++) print $i }')

@@ -1,0 +1,208 @@
+/* test_bits.c - the same bits, whichever way: on every golden checkpoint, every site of every
+ * position is compared bit for bit between ways of running, threads, instruction sets, and
+ * checkpoint strides. */
+#include "engine/forward/trace.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define FOLDER "tests/golden/models"
+#define TOKENS 37 /* past every window and original length of the golden models */
+
+/* How a sequence is run. */
+enum way { CHUNKS, TOKEN_BY_TOKEN, OP_BY_OP, BACK_AND_FORTH };
+
+struct run {
+    struct ledger *ledger;
+    struct backend *backend;
+    struct model model;
+    struct trace trace;
+    struct error err;
+};
+
+static void open_run(struct run *r, const char *name, const char *isa, int threads, int chunk,
+                     int stride, int n_ctx)
+{
+    char why[256] = "", path[300];
+    memset(r, 0, sizeof *r);
+    snprintf(path, sizeof path, FOLDER "/%s", name);
+    r->ledger = ledger_open();
+    r->backend = backend_open("cpu", &(struct backend_options){threads, isa}, why);
+    if (!r->backend)
+        fail_msg("%s", why);
+    struct trace_options o = {.chunk = chunk, .stride = stride, .n_ctx = n_ctx};
+    if (!model_open(&r->model, r->ledger, r->backend, path, true, &r->err) ||
+        !trace_open(&r->trace, &r->model, &o, &r->err))
+        fail_msg("%s", r->err.text);
+}
+
+static void close_run(struct run *r)
+{
+    trace_close(&r->trace);
+    model_close(&r->model);
+    backend_close(r->backend);
+    assert_int_equal(ledger_close(r->ledger), 0);
+}
+
+static int tokens_of(const struct run *r)
+{
+    return r->trace.n_ctx < TOKENS ? r->trace.n_ctx : TOKENS;
+}
+
+static void must(bool ok, const struct error *e)
+{
+    if (!ok)
+        fail_msg("%s", e->text);
+}
+
+static void compute(struct run *r, enum way way)
+{
+    struct trace *t = &r->trace;
+    const struct program *p = &r->model.program;
+    int n = tokens_of(r), last = p->block_op[p->n_layers] - 1;
+    int32_t ids[TOKENS];
+    for (int i = 0; i < n; i++)
+        ids[i] = (int32_t)((i * i * 7 + i * 3 + 1) % r->model.config.n_vocab);
+    must(trace_append(t, ids, n, NULL, &r->err), &r->err);
+    if (way == CHUNKS)
+        must(trace_compute(t, n, &r->err), &r->err);
+    for (int i = 0; way == TOKEN_BY_TOKEN && i < n; i++)
+        must(trace_compute(t, i + 1, &r->err), &r->err);
+    for (int i = 0; way == OP_BY_OP && i < n; i++)
+        for (int op = 0; op <= last; op++)
+            must(trace_step(t, op, &r->err), &r->err);
+    if (way == BACK_AND_FORTH) {
+        /* Half a token, a read in the middle of it, the rest in chunks, then the second half
+         * forgotten from a middle layer on and run again. */
+        must(trace_compute(t, 3, &r->err), &r->err);
+        must(trace_step(t, last / 2, &r->err), &r->err);
+        int op = program_find(p, SITE_RESID_PRE, 0);
+        float *row = calloc((size_t)r->model.config.d_model, sizeof *row);
+        must(trace_read(t, op, 3, 1, 0, 0, 0, row, &r->err), &r->err);
+        free(row);
+        must(trace_step(t, last, &r->err), &r->err);
+        must(trace_compute(t, n, &r->err), &r->err);
+        trace_invalidate(t, n / 2, p->n_layers / 2 + 1);
+        must(trace_compute(t, n, &r->err), &r->err);
+    }
+    assert_int_equal(trace_rows(t), n);
+}
+
+/* All positions of one site; NULL for an op without a site. */
+static float *read_site(struct run *r, int op, size_t *count, int from, int rows)
+{
+    const struct op *o = &r->model.program.ops[op];
+    if (o->site == SITE_NONE)
+        return NULL;
+    int n = tokens_of(r), heads = o->width;
+    *count = trace_read_count(&r->trace, op, rows, heads, n);
+    float *out = malloc(*count * sizeof *out);
+    must(trace_read(&r->trace, op, from, rows, 0, heads, n, out, &r->err), &r->err);
+    return out;
+}
+
+static bool same(const float *a, const float *b, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i])))
+            return false;
+    return true;
+}
+
+/* Compares every site of b with a's; b reads its rows one part at a time. */
+static void compare(struct run *a, struct run *b, const char *how)
+{
+    int n = tokens_of(a);
+    for (int op = 0; op < a->model.program.n_ops; op++) {
+        size_t na, nb;
+        float *x = read_site(a, op, &na, 0, n);
+        if (!x)
+            continue;
+        float *y = read_site(b, op, &nb, 0, n);
+        char name[64];
+        site_name(a->model.program.ops[op].site, a->model.program.ops[op].layer, name);
+        if (na != nb || !same(x, y, na))
+            fail_msg("%s of %s differs: %s", name, a->model.name, how);
+        /* One row alone gives what it gives among all; not for [H, T, S], laid out by heads. */
+        if (site_axes(a->model.program.ops[op].site) != AXES_HTS) {
+            size_t width = na / (size_t)n, one;
+            float *z = read_site(b, op, &one, n / 2, 1);
+            if (!same(x + width * (size_t)(n / 2), z, width))
+                fail_msg("%s of %s: one row differs: %s", name, a->model.name, how);
+            free(z);
+        }
+        free(x);
+        free(y);
+    }
+}
+
+static void check(struct run *base, const char *name, const char *how, enum way way,
+                  const char *isa, int threads, int chunk, int stride, int n_ctx)
+{
+    struct run r;
+    open_run(&r, name, isa, threads, chunk, stride, n_ctx);
+    compute(&r, way);
+    compare(base, &r, how);
+    close_run(&r);
+}
+
+static void test_model(void **state)
+{
+    const char *name = *state;
+    struct run base;
+    open_run(&base, name, "scalar", 1, 512, 1, 0);
+    compute(&base, CHUNKS);
+    int layers = base.model.config.n_layers;
+    check(&base, name, "chunks of 1", CHUNKS, NULL, 1, 1, 1, 0);
+    check(&base, name, "chunks of 7", CHUNKS, NULL, 2, 7, 1, 0);
+    check(&base, name, "chunks of 512", CHUNKS, NULL, 5, 512, 1, 0);
+    check(&base, name, "token by token", TOKEN_BY_TOKEN, NULL, 1, 512, 1, 0);
+    check(&base, name, "op by op", OP_BY_OP, NULL, 1, 512, 1, 0);
+    check(&base, name, "scalar, op by op, stride 2", OP_BY_OP, "scalar", 2, 512, 2, 0);
+    check(&base, name, "back and forth", BACK_AND_FORTH, NULL, 2, 7, 1, 0);
+    check(&base, name, "back and forth, stride L", BACK_AND_FORTH, NULL, 2, 7, layers, 0);
+    check(&base, name, "checkpoints of stride 2", CHUNKS, NULL, 2, 512, 2, 0);
+    check(&base, name, "checkpoints of stride L", CHUNKS, NULL, 2, 512, layers, 0);
+    /* A cap on the context is a cap and nothing else. */
+    check(&base, name, "with a cap", CHUNKS, NULL, 2, 512, 1, tokens_of(&base));
+    const char *const isas[] = {"avx2", "avx512"};
+    for (int i = 0; i < 2; i++) {
+        char why[256];
+        struct backend *b = backend_open("cpu", &(struct backend_options){1, isas[i]}, why);
+        if (!b) {
+            print_message("not compared: %s\n", why);
+            continue;
+        }
+        backend_close(b);
+        check(&base, name, isas[i], CHUNKS, isas[i], 2, 512, 1, 0);
+        check(&base, name, isas[i], TOKEN_BY_TOKEN, isas[i], 5, 512, 2, 0);
+    }
+    close_run(&base);
+}
+
+int main(void)
+{
+    static struct CMUnitTest tests[64];
+    int n = 0;
+    struct dirent **list;
+    int found = scandir(FOLDER, &list, NULL, alphasort);
+    for (int i = 0; i < found; i++)
+        if (list[i]->d_name[0] != '.' && n < 64)
+            tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
+                                             .test_func = test_model,
+                                             .initial_state = list[i]->d_name};
+    if (n == 0) {
+        fprintf(stderr, "no checkpoint in " FOLDER "\n");
+        return 1;
+    }
+    return _cmocka_run_group_tests("bits", tests, (size_t)n, NULL, NULL);
+}
