@@ -17,21 +17,14 @@ static double now(void)
 
 /* ---- opening ---- */
 
-static struct backend *open_backend(const struct session_options *o, char *notice, size_t n,
-                                    struct error *err)
+static struct backend *open_backend(const struct session_options *o, struct error *err)
 {
     const char *device = o->device ? o->device : "auto";
     struct backend_options options = {.n_threads = o->n_threads, .isa = o->isa};
     char why[256];
-    if (strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
-        struct backend *b = backend_open(device, &options, why);
-        if (!b)
-            error_set(err, ERR_DEVICE, "%s", why);
-        return b;
-    }
-    (void)notice;
-    (void)n;
-    struct backend *b = backend_open("cpu", &options, why);
+    /* "auto" is the CPU until there is another backend to prefer. */
+    struct backend *b =
+        backend_open(strcmp(device, "auto") == 0 ? "cpu" : device, &options, why);
     if (!b)
         error_set(err, ERR_DEVICE, "%s", why);
     return b;
@@ -75,7 +68,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     char *folder = hub_find(l, model, err);
     if (!folder)
         return false;
-    s->backend = open_backend(o, s->notice, sizeof s->notice, err);
+    s->backend = open_backend(o, err);
     bool ok = s->backend && model_open(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
@@ -324,55 +317,44 @@ static int best(const float *x, int n)
     return at;
 }
 
-/* Takes tokens by falling probability until top_p is reached; V passes at worst, but only
- * as many as tokens are needed for the draw. p is used up. */
-static int draw(struct sampler *sampler, float *p, int n)
+/* The least probability inside the nucleus: the fewest best tokens whose weights reach
+ * `limit`. By bisection, since the vocabulary is not sorted. */
+static float nucleus_floor(const float *p, int n, double limit)
 {
-    double sum = 0, limit;
-    float top = p[best(p, n)];
-    for (int i = 0; i < n; i++) {
-        p[i] = expf((p[i] - top) / sampler->temperature);
-        sum += (double)p[i];
-    }
-    limit = sum * (double)sampler->top_p;
-    /* The nucleus is the fewest tokens whose sum reaches the limit: find its size first. */
-    double u = uniform(&sampler->state), reached = 0, nucleus = 0;
-    if (sampler->top_p >= 1) {
-        nucleus = sum * u;
-        for (int i = 0; i < n; i++) {
-            nucleus -= (double)p[i];
-            if (nucleus < 0)
-                return i;
-        }
-        return n - 1;
-    }
-    float floor_p = top;
-    /* The smallest probability inside the nucleus, by bisection over the floats' range. */
     double low = 0, high = 1;
-    for (int k = 0; k < 60; k++) {
-        double mid = (low + high) / 2, s = 0;
+    for (int k = 0; k < 40; k++) {
+        double mid = (low + high) / 2, sum = 0;
         for (int i = 0; i < n; i++)
             if ((double)p[i] >= mid)
-                s += (double)p[i];
-        if (s >= limit)
+                sum += (double)p[i];
+        if (sum >= limit)
             low = mid;
         else
             high = mid;
     }
-    floor_p = (float)low;
-    for (int i = 0; i < n; i++)
-        if (p[i] >= floor_p)
-            reached += (double)p[i];
-    nucleus = reached * u;
-    int last = 0;
+    return (float)low;
+}
+
+/* One token by its probability among the best that together have top_p. logits are used up. */
+static int draw(struct sampler *sampler, float *logits, int n)
+{
+    double sum = 0;
+    float top = logits[best(logits, n)];
     for (int i = 0; i < n; i++) {
-        if (p[i] < floor_p)
-            continue;
-        last = i;
-        nucleus -= (double)p[i];
-        if (nucleus < 0)
-            break;
+        logits[i] = expf((logits[i] - top) / sampler->temperature);
+        sum += (double)logits[i];
     }
+    float floor_p = sampler->top_p < 1 ? nucleus_floor(logits, n, sum * (double)sampler->top_p) : 0;
+    sum = 0;
+    for (int i = 0; i < n; i++)
+        sum += logits[i] >= floor_p ? (double)logits[i] : 0;
+    double left = sum * uniform(&sampler->state);
+    int last = 0;
+    for (int i = 0; i < n && left >= 0; i++)
+        if (logits[i] >= floor_p) {
+            last = i;
+            left -= (double)logits[i];
+        }
     return last;
 }
 

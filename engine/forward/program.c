@@ -104,7 +104,8 @@ bool program_place(struct program *p, struct error *err)
             s->first = p->block_op[l];
     }
     /* First fit over the slots placed so far that are alive at the same time. */
-    p->frame_width = 0;
+    p->frame_width = p->tail_width = 0;
+    int tail = p->block_op[p->n_layers];
     for (int s = 0; s < p->n_slots; s++) {
         struct slot *slot = &p->slots[s];
         if (slot->offset == SLOT_WIDE)
@@ -127,12 +128,14 @@ bool program_place(struct program *p, struct error *err)
             }
         }
         slot->offset = at;
-        if (at + width > p->frame_width)
+        if (slot->first < tail && at + width > p->frame_width)
             p->frame_width = at + width;
+        if (slot->last >= tail && at + width > p->tail_width)
+            p->tail_width = at + width;
     }
-    if (p->frame_width > (size_t)1 << 31)
+    if (p->frame_width + p->tail_width > (size_t)1 << 31)
         return error_set(err, ERR_UNSUPPORTED, "one position needs %zu floats of scratch",
-                         p->frame_width);
+                         p->frame_width + p->tail_width);
     return true;
 }
 

@@ -80,7 +80,8 @@ struct program {
     int n_layers;
     int *block_op;       /* [L + 1] first op of each block; [L]: of the tail */
     int *block_slot;     /* [L + 1] the slot that holds the residual there */
-    size_t frame_width;  /* floats a row of the frame */
+    size_t frame_width;  /* floats a row of the frame, for prelude and blocks */
+    size_t tail_width;   /* the same for the tail, whose logits are wide */
 };
 
 void program_fini(struct program *p);

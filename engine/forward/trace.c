@@ -359,7 +359,7 @@ bool trace_compute(struct trace *t, int n, struct error *err)
             first++;
         first = nearest_kept(t, first);
         struct frame *f = &t->vm->run;
-        if (!vm_reserve(t->vm, f, rows, err))
+        if (!vm_reserve(t->vm, f, rows, p->frame_width, err))
             return false;
         struct vm_call c = call(t, f, pos0, rows);
         if (!enter(t, &c, first, err))
@@ -385,7 +385,7 @@ bool trace_step(struct trace *t, int last, struct error *err)
         last = end;
     if (pos >= t->n_ids)
         return error_set(err, ERR_STATE, "every token of the sequence is computed");
-    if (!reserve_pages(t, pos + 1, err) || !vm_reserve(t->vm, &t->vm->live, 1, err))
+    if (!reserve_pages(t, pos + 1, err) || !vm_reserve(t->vm, &t->vm->live, 1, p->frame_width, err))
         return false;
     struct vm_call c = call(t, &t->vm->live, pos, 1);
     for (; t->pc <= last; t->pc++) {
@@ -452,7 +452,9 @@ static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int h
     const struct program *p = &t->model->program;
     int section = program_section(p, op);
     struct frame *f = &t->vm->run;
-    if (!vm_reserve(t->vm, f, n, err))
+    size_t width = section == layers(t) && p->tail_width > p->frame_width ? p->tail_width
+                                                                          : p->frame_width;
+    if (!vm_reserve(t->vm, f, n, width, err))
         return false;
     struct vm_call c = call(t, f, pos0, n);
     c.head0 = head0;
@@ -497,8 +499,14 @@ bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, 
     struct hooks tap = {.watch = flags, .written = copy_out, .context = &copy};
     tap.watch[op] = true;
     bool ok = true;
-    for (int r = 0; ok && r < n; r += t->chunk) {
-        int rows = n - r < t->chunk ? n - r : t->chunk;
+    /* The logits are wide: so many rows of them as fit where a chunk's rows did. */
+    int tile = t->chunk;
+    if (program_section(p, op) == layers(t) && p->tail_width > p->frame_width)
+        tile = (int)((size_t)t->chunk * p->frame_width / p->tail_width);
+    if (tile < 1)
+        tile = 1;
+    for (int r = 0; ok && r < n; r += tile) {
+        int rows = n - r < tile ? n - r : tile;
         ok = read_rows(t, op, row0 + r, rows, head0, heads, flags + p->n_ops, &tap, err);
     }
     mem_free(t->ledger, flags);

@@ -41,9 +41,9 @@ static bool renew(struct vm *vm, float **p, size_t *room, size_t floats, struct 
     return true;
 }
 
-bool vm_reserve(struct vm *vm, struct frame *f, int n, struct error *err)
+bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err)
 {
-    if (!renew(vm, &f->slots, &f->room, vm->model->program.frame_width * (size_t)n, err))
+    if (!renew(vm, &f->slots, &f->room, width * (size_t)n, err))
         return false;
     f->n = n;
     return true;
@@ -65,8 +65,10 @@ static bool reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
 
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
 {
-    return (m->program.frame_width * (size_t)n) * sizeof(float) +
-           b->workspace_bytes(b, n, n_keys);
+    size_t frame = m->program.frame_width * (size_t)n;
+    if (frame < m->program.tail_width)
+        frame = m->program.tail_width;
+    return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
 }
 
 void vm_fini(struct vm *vm)

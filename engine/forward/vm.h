@@ -42,8 +42,9 @@ struct vm_call {
     const volatile int *interrupt;
 };
 
-/* Makes room in the frame for n rows (kept contents are lost if it has to grow). */
-bool vm_reserve(struct vm *vm, struct frame *f, int n, struct error *err);
+/* Makes room in the frame for n rows of `width` floats, the program's frame_width or
+ * tail_width (contents are lost if it has to grow). */
+bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err);
 /* Scratch bytes that n rows with n_keys keys take at most: frame, workspace, wide rows. */
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys);
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
