@@ -23,8 +23,7 @@ static struct backend *open_backend(const struct session_options *o, struct erro
     struct backend_options options = {.n_threads = o->n_threads, .isa = o->isa};
     char why[256];
     /* "auto" is the CPU until there is another backend to prefer. */
-    struct backend *b =
-        backend_open(strcmp(device, "auto") == 0 ? "cpu" : device, &options, why);
+    struct backend *b = backend_open(strcmp(device, "auto") == 0 ? "cpu" : device, &options, why);
     if (!b)
         error_set(err, ERR_DEVICE, "%s", why);
     return b;
@@ -46,10 +45,11 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
         if (fit > 0)
             snprintf(hint, sizeof hint, "; fits with --ctx %d, with checkpoints every %d layers",
                      fit, p.n_layers);
-        return error_set(err, ERR_MEMORY,
-                         "%s with %d positions needs %s and the budget%s is %s%s (--plan tells more)",
-                         s->model.name, n, mem_format(plan_bytes(&p, n, p.n_layers), need),
-                         o->budget ? " (--mem)" : "", mem_format(s->budget, have), hint);
+        return error_set(
+            err, ERR_MEMORY,
+            "%s with %d positions needs %s and the budget%s is %s%s (--plan tells more)",
+            s->model.name, n, mem_format(plan_bytes(&p, n, p.n_layers), need),
+            o->budget ? " (--mem)" : "", mem_format(s->budget, have), hint);
     }
     if (trace->stride == 0)
         trace->stride = stride;
@@ -63,7 +63,8 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     memset(s, 0, sizeof *s);
     s->ledger = l;
     s->op = -1;
-    s->sampler = (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
+    s->sampler =
+        (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
     s->budget = o->budget ? o->budget : mem_available();
     char *folder = hub_find(l, model, err);
     if (!folder)
@@ -98,10 +99,11 @@ static bool append(struct session *s, const int32_t *ids, int n, struct error *e
     if (!trace_append(&s->trace, ids, n, &recompute, err))
         return false;
     if (recompute)
-        snprintf(s->notice, sizeof s->notice,
-                 "the sequence is now longer than %d positions: RoPE's long factors hold for all of "
-                 "it, and everything is recomputed (--rope short keeps the short ones)",
-                 s->model.ropes[0].original);
+        snprintf(
+            s->notice, sizeof s->notice,
+            "the sequence is now longer than %d positions: RoPE's long factors hold for all of "
+            "it, and everything is recomputed (--rope short keeps the short ones)",
+            s->model.ropes[0].original);
     return true;
 }
 
@@ -170,8 +172,9 @@ bool session_has(const struct session *s, int position, int op, struct error *er
         return true;
     if (s->op >= 0 && s->model.program.ops[s->op].site)
         site_short_name(s->model.program.ops[s->op].site, s->model.program.ops[s->op].layer, here);
-    return error_set(err, ERR_STATE, "%s of position %d is not computed yet: the cursor is at "
-                                     "position %d, %s",
+    return error_set(err, ERR_STATE,
+                     "%s of position %d is not computed yet: the cursor is at "
+                     "position %d, %s",
                      site_short_name(o->site, o->layer, name), position, s->position, here);
 }
 
@@ -207,8 +210,8 @@ static bool move(struct session *s, int position, int op, struct error *err)
         s->op = op;
     } else if (trace_rows(&s->trace) > before) {
         /* Stopped on the way: stand where it stopped. */
-        s->position = trace_rows(&s->trace) < s->trace.n_ids ? trace_rows(&s->trace)
-                                                            : s->trace.n_ids - 1;
+        s->position =
+            trace_rows(&s->trace) < s->trace.n_ids ? trace_rows(&s->trace) : s->trace.n_ids - 1;
         s->op = s->trace.pc - 1;
     }
     s->last_seconds = now() - start;

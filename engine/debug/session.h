@@ -29,14 +29,14 @@ struct session {
     struct model model;
     struct trace trace;
     bool has_prompt;
-    int n_prompt;          /* ids of the prompt; those after it were generated */
-    int position, op;      /* the cursor */
-    bool at_start;         /* nothing executed since the prompt was set */
+    int n_prompt;     /* ids of the prompt; those after it were generated */
+    int position, op; /* the cursor */
+    bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;
     size_t budget;
-    char notice[256];      /* something the user must be told (regime changed); "" */
-    double last_seconds;   /* that the last motion took */
-    int last_tokens;       /* positions that it computed */
+    char notice[256];    /* something the user must be told (regime changed); "" */
+    double last_seconds; /* that the last motion took */
+    int last_tokens;     /* positions that it computed */
 };
 
 /* Opens a model (folder or cached name). Refuses what cannot fit, with numbers. */
@@ -51,10 +51,10 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
 
 /* Motions. Each ends at the place named or, interrupted, where it stands. Past the end of the
  * sequence `token` and `generate` sample. All need a prompt. */
-bool session_step(struct session *s, int n, struct error *err);   /* n sites on */
-bool session_stepi(struct session *s, int n, struct error *err);  /* n ops on */
-bool session_next(struct session *s, int n, struct error *err);   /* n blocks on: resid_post */
-bool session_token(struct session *s, int n, struct error *err);  /* same op, n tokens on */
+bool session_step(struct session *s, int n, struct error *err);  /* n sites on */
+bool session_stepi(struct session *s, int n, struct error *err); /* n ops on */
+bool session_next(struct session *s, int n, struct error *err);  /* n blocks on: resid_post */
+bool session_token(struct session *s, int n, struct error *err); /* same op, n tokens on */
 /* To this token's logits; right after the prompt was set, to the logits of its last token. */
 bool session_finish(struct session *s, struct error *err);
 /* n tokens sampled, each computed; stands at the last one's logits. */

@@ -83,8 +83,7 @@ static const char *need(struct builder *b, const char *name, int64_t d0, int64_t
     int64_t elements = d0 * (d1 ? d1 : 1);
     if (!b->model->checkpoint) {
         snprintf(full, sizeof full, "%s%s", b->prefix, name);
-        return count_tensor(b, full, elements,
-                            (size_t)elements * dtype_size(b->config->dtype));
+        return count_tensor(b, full, elements, (size_t)elements * dtype_size(b->config->dtype));
     }
     *t = look_up(b, name, full);
     if (!*t) {
@@ -186,7 +185,8 @@ struct weight weight_rows(struct builder *b, int n_out, int n_in, int first, int
     va_start(args, format);
     names(name, bias_name, format, args);
     va_end(args);
-    struct weight w = {{.n_out = n_out, .n_in = n_in, .out_stride = n_in, .in_stride = 1}, NULL, NULL};
+    struct weight w = {
+        {.n_out = n_out, .n_in = n_in, .out_stride = n_in, .in_stride = 1}, NULL, NULL};
     const struct tensor *t;
     if (!rows)
         rows = n_out;
@@ -209,7 +209,8 @@ struct weight weight_columns(struct builder *b, int n_out, int n_in, int first, 
     va_start(args, format);
     names(name, bias_name, format, args);
     va_end(args);
-    struct weight w = {{.n_out = n_out, .n_in = n_in, .out_stride = 1, .in_stride = columns}, NULL, NULL};
+    struct weight w = {
+        {.n_out = n_out, .n_in = n_in, .out_stride = 1, .in_stride = columns}, NULL, NULL};
     const struct tensor *t;
     w.name = need(b, name, n_in, columns, &t);
     if (t && w.name) {
@@ -236,7 +237,8 @@ struct weight weight_interleaved(struct builder *b, int groups, int parts, int p
                         .in_stride = 1,
                         .group = size,
                         .group_stride = (ptrdiff_t)parts * size * n_in},
-                       NULL, NULL};
+                       NULL,
+                       NULL};
     const struct tensor *t;
     w.name = need(b, name, (int64_t)groups * parts * size, n_in, &t);
     if (t && w.name) {
@@ -251,7 +253,8 @@ struct weight weight_interleaved(struct builder *b, int groups, int parts, int p
 
 struct weight weight_table(struct builder *b, int rows, int n_in, const char *name)
 {
-    struct weight w = {{.n_out = rows, .n_in = n_in, .out_stride = n_in, .in_stride = 1}, NULL, NULL};
+    struct weight w = {
+        {.n_out = rows, .n_in = n_in, .out_stride = n_in, .in_stride = 1}, NULL, NULL};
     const struct tensor *t;
     char full[200];
     /* A tied model's file may keep the matrix under the head's name only. */
@@ -324,18 +327,14 @@ static struct op *add_op(struct builder *b, enum op_kind kind, enum site site, i
 {
     static struct op dropped; /* what is written after a failure */
     struct program *p = b->program;
-    if (!b->failed) {
-        struct op *ops = grow(b, p->ops, p->n_ops, &p->room_ops, sizeof *ops);
-        if (ops)
-            p->ops = ops;
+    struct op *op = &dropped;
+    struct op *ops = b->failed ? NULL : grow(b, p->ops, p->n_ops, &p->room_ops, sizeof *ops);
+    if (ops) {
+        p->ops = ops;
+        op = &p->ops[p->n_ops++];
     }
-    struct op *op = b->failed ? &dropped : &p->ops[p->n_ops++];
-    *op = (struct op){.kind = kind,
-                      .site = site,
-                      .layer = b->layer,
-                      .in = {in0, in1},
-                      .out = -1,
-                      .groups = 1};
+    *op = (struct op){
+        .kind = kind, .site = site, .layer = b->layer, .in = {in0, in1}, .out = -1, .groups = 1};
     return op;
 }
 
@@ -457,7 +456,8 @@ int emit_layer_norm(struct builder *b, enum site scale_site, int x, float eps, c
     return norm(b, scale_site, centred, 0, eps, g, c, name);
 }
 
-int emit_rms_norm(struct builder *b, enum site scale_site, int x, float eps, const char *format, ...)
+int emit_rms_norm(struct builder *b, enum site scale_site, int x, float eps, const char *format,
+                  ...)
 {
     char weight[180], bias[180];
     va_list args;
@@ -643,8 +643,9 @@ int builder_rope(struct builder *b)
         attention = c->factor > 1 ? 0.1 * log(c->factor) + 1 : 1;
     } else if (c->kind == ROPE_LONG) {
         if (c->n_factors != r / 2) {
-            fail(b, ERR_FORMAT, "longrope's factors number %d; %d are needed, half of the %d rotated "
-                                "floats of a head",
+            fail(b, ERR_FORMAT,
+                 "longrope's factors number %d; %d are needed, half of the %d rotated "
+                 "floats of a head",
                  c->n_factors, r / 2, r);
         } else {
             long_frequencies(inv, r, c->theta, c->long_factor);

@@ -13,8 +13,8 @@ struct builder {
     struct model *model;
     const struct config *config;
     struct program *program;
-    const char *prefix; /* tried in front of each name, then the name alone */
-    int layer;          /* of the ops that are added; -1 outside the blocks */
+    const char *prefix;          /* tried in front of each name, then the name alone */
+    int layer;                   /* of the ops that are added; -1 outside the blocks */
     int angles[MODEL_MAX_ROPES]; /* slots */
     bool failed;
     struct error *err;
@@ -30,17 +30,18 @@ struct weight {
 };
 
 /* [n_out, n_in] as Linear stores it, rows first .. first + n_out - 1 of a tensor with `rows`
- * rows (0: n_out, the whole). name is a format; ".weight" and, with bias, ".bias" are added. */
+ * rows (0: n_out, the whole). format gives the name; ".weight" and, with bias, ".bias" are added.
+ */
 struct weight weight_rows(struct builder *b, int n_out, int n_in, int first, int rows, bool bias,
-                          const char *name, ...) __attribute__((format(printf, 7, 8)));
+                          const char *format, ...) __attribute__((format(printf, 7, 8)));
 /* The same of a Conv1D tensor [n_in, columns]: columns first .. first + n_out - 1. */
 struct weight weight_columns(struct builder *b, int n_out, int n_in, int first, int columns,
-                             bool bias, const char *name, ...)
+                             bool bias, const char *format, ...)
     __attribute__((format(printf, 7, 8)));
 /* Rows interleaved per head, as NeoX's query_key_value: of each of `groups` groups of
  * `parts * size` rows, the `part`-th `size` rows. */
 struct weight weight_interleaved(struct builder *b, int groups, int parts, int part, int size,
-                                 int n_in, bool bias, const char *name, ...)
+                                 int n_in, bool bias, const char *format, ...)
     __attribute__((format(printf, 8, 9)));
 /* A table [rows, n_in] for embed. */
 struct weight weight_table(struct builder *b, int rows, int n_in, const char *name);
@@ -48,9 +49,9 @@ struct weight weight_table(struct builder *b, int rows, int n_in, const char *na
  * file keeps only that), else `name`. `tied_name` is with, `name` without the prefix. */
 struct weight weight_head(struct builder *b, const char *tied_name, const char *name, bool bias);
 /* Whether the checkpoint has a tensor of this name (yes in a plan without weights). */
-bool builder_has(struct builder *b, const char *name, ...) __attribute__((format(printf, 2, 3)));
+bool builder_has(struct builder *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* One vector of n floats, widened. */
-const float *vector(struct builder *b, int n, const char *name, ...)
+const float *vector(struct builder *b, int n, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* The sections. begin_blocks ends the prelude; each block starts with emit_block, which names
@@ -64,13 +65,13 @@ int emit_tail(struct builder *b, int x);
 int emit_add(struct builder *b, enum site site, int x, int y);
 /* Centre, scale, divide, gain and bias. scale_site's successor is the normalized site.
  * Layer norm and RMS norm over the row. */
-int emit_layer_norm(struct builder *b, enum site scale_site, int x, float eps,
-                    const char *name, ...) __attribute__((format(printf, 5, 6)));
-int emit_rms_norm(struct builder *b, enum site scale_site, int x, float eps, const char *name, ...)
-    __attribute__((format(printf, 5, 6)));
+int emit_layer_norm(struct builder *b, enum site scale_site, int x, float eps, const char *format,
+                    ...) __attribute__((format(printf, 5, 6)));
+int emit_rms_norm(struct builder *b, enum site scale_site, int x, float eps, const char *format,
+                  ...) __attribute__((format(printf, 5, 6)));
 /* RMS norm of each head alone, one gain [d_head] for all. */
 int emit_head_norm(struct builder *b, enum site scale_site, int x, int heads, float eps,
-                   const char *name, ...) __attribute__((format(printf, 6, 7)));
+                   const char *format, ...) __attribute__((format(printf, 6, 7)));
 /* heads 0: [T, N]; else [T, heads, N / heads]. */
 int emit_linear(struct builder *b, enum site site, int x, struct weight w, int heads);
 /* RoPE (if rope >= 0) on q and k, store, scores, softmax, mix, result, output projection.

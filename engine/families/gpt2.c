@@ -22,8 +22,9 @@ static bool configure(struct config *c, const struct json *j, struct error *err)
         !config_flag_or(j, "scale_attn_weights", true, &plain_scale, err))
         return false;
     if (by_layer || !plain_scale)
-        return error_set(err, ERR_UNSUPPORTED,
-                         "scale_attn_by_inverse_layer_idx and unscaled attention are not supported");
+        return error_set(
+            err, ERR_UNSUPPORTED,
+            "scale_attn_by_inverse_layer_idx and unscaled attention are not supported");
     c->d_mlp = inner;
     c->norm_eps = (float)eps;
     c->n_kv_heads = c->n_heads;
@@ -52,9 +53,9 @@ static void emit(struct builder *b)
                      "no tensor h.%d.attn.c_attn.bias (and perhaps others): taken as zero", l);
         int qkv[3];
         for (int i = 0; i < 3; i++)
-            qkv[i] = emit_linear(b, (enum site)(SITE_Q + i), y,
-                                 weight_columns(b, D, D, i * D, 3 * D, bias, "h.%d.attn.c_attn", l),
-                                 H);
+            qkv[i] =
+                emit_linear(b, (enum site)(SITE_Q + i), y,
+                            weight_columns(b, D, D, i * D, 3 * D, bias, "h.%d.attn.c_attn", l), H);
         int attn = emit_attention(b, qkv[0], qkv[1], qkv[2], -1, 0.0f,
                                   weight_columns(b, D, D, 0, D, true, "h.%d.attn.c_proj", l));
         x = emit_add(b, SITE_RESID_MID, x, attn);

@@ -42,16 +42,18 @@ static void emit(struct builder *b)
                                  weight_interleaved(b, H, 3, i, h, D, c->qkv_bias,
                                                     "layers.%d.attention.query_key_value", l),
                                  H);
-        int attn = emit_attention(b, qkv[0], qkv[1], qkv[2], rope, 0.0f,
-                                  weight_rows(b, D, D, 0, 0, c->qkv_bias,
-                                              "layers.%d.attention.dense", l));
+        int attn =
+            emit_attention(b, qkv[0], qkv[1], qkv[2], rope, 0.0f,
+                           weight_rows(b, D, D, 0, 0, c->qkv_bias, "layers.%d.attention.dense", l));
         int mid = c->parallel ? x : emit_add(b, SITE_RESID_MID, x, attn);
         y = emit_layer_norm(b, SITE_LN2_SCALE, mid, c->norm_eps,
                             "layers.%d.post_attention_layernorm", l);
-        int pre = emit_linear(b, SITE_MLP_PRE, y,
-                              weight_rows(b, M, D, 0, 0, true, "layers.%d.mlp.dense_h_to_4h", l), 0);
-        int mlp = emit_linear(b, SITE_MLP_OUT, emit_activate(b, pre),
-                              weight_rows(b, D, M, 0, 0, true, "layers.%d.mlp.dense_4h_to_h", l), 0);
+        int pre =
+            emit_linear(b, SITE_MLP_PRE, y,
+                        weight_rows(b, M, D, 0, 0, true, "layers.%d.mlp.dense_h_to_4h", l), 0);
+        int mlp =
+            emit_linear(b, SITE_MLP_OUT, emit_activate(b, pre),
+                        weight_rows(b, D, M, 0, 0, true, "layers.%d.mlp.dense_4h_to_h", l), 0);
         if (c->parallel) /* Hugging Face's order: mlp + attention, then + residual */
             mlp = emit_add(b, SITE_NONE, mlp, attn);
         x = emit_add(b, SITE_RESID_POST, mid, mlp);

@@ -28,7 +28,8 @@ bool llama_sizes(struct config *c, const struct json *j, struct error *err)
 
 static bool configure(struct config *c, const struct json *j, struct error *err)
 {
-    return llama_sizes(c, j, err) && config_flag_or(j, "attention_bias", false, &c->qkv_bias, err) &&
+    return llama_sizes(c, j, err) &&
+           config_flag_or(j, "attention_bias", false, &c->qkv_bias, err) &&
            config_flag_or(j, "attention_bias", false, &c->out_bias, err) &&
            config_flag_or(j, "mlp_bias", false, &c->mlp_bias, err) &&
            config_windows(c, NULL, false, 0, err) && config_rope(c, j, 10000, 1, err);
@@ -37,14 +38,13 @@ static bool configure(struct config *c, const struct json *j, struct error *err)
 void llama_mlp(struct builder *b, int l, int *x, struct weight gate, struct weight up)
 {
     const struct config *c = b->config;
-    int y = emit_rms_norm(b, SITE_LN2_SCALE, *x, c->norm_eps,
-                          "layers.%d.post_attention_layernorm", l);
+    int y =
+        emit_rms_norm(b, SITE_LN2_SCALE, *x, c->norm_eps, "layers.%d.post_attention_layernorm", l);
     int pre = emit_linear(b, SITE_MLP_PRE, y, gate, 0);
     int linear = emit_linear(b, SITE_MLP_PRE_LINEAR, y, up, 0);
-    int mlp = emit_linear(b, SITE_MLP_OUT, emit_gate(b, pre, linear),
-                          weight_rows(b, c->d_model, c->d_mlp, 0, 0, c->mlp_bias,
-                                      "layers.%d.mlp.down_proj", l),
-                          0);
+    int mlp = emit_linear(
+        b, SITE_MLP_OUT, emit_gate(b, pre, linear),
+        weight_rows(b, c->d_model, c->d_mlp, 0, 0, c->mlp_bias, "layers.%d.mlp.down_proj", l), 0);
     *x = emit_add(b, SITE_RESID_POST, *x, mlp);
 }
 
@@ -77,8 +77,7 @@ void llama_emit(struct builder *b, bool qk_norm)
             b, q, k, v, rope, 0.0f,
             weight_rows(b, D, H * h, 0, 0, c->out_bias, "layers.%d.self_attn.o_proj", l));
         x = emit_add(b, SITE_RESID_MID, x, attn);
-        llama_mlp(b, l, &x,
-                  weight_rows(b, M, D, 0, 0, c->mlp_bias, "layers.%d.mlp.gate_proj", l),
+        llama_mlp(b, l, &x, weight_rows(b, M, D, 0, 0, c->mlp_bias, "layers.%d.mlp.gate_proj", l),
                   weight_rows(b, M, D, 0, 0, c->mlp_bias, "layers.%d.mlp.up_proj", l));
     }
     x = emit_tail(b, x);

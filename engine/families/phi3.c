@@ -25,9 +25,9 @@ static void emit(struct builder *b)
         int k = emit_linear(b, SITE_K, y, weight_rows(b, G * h, D, H * h, rows, false, qkv, l), G);
         int v = emit_linear(b, SITE_V, y,
                             weight_rows(b, G * h, D, (H + G) * h, rows, false, qkv, l), G);
-        int attn = emit_attention(
-            b, q, k, v, rope, 0.0f,
-            weight_rows(b, D, H * h, 0, 0, false, "layers.%d.self_attn.o_proj", l));
+        int attn =
+            emit_attention(b, q, k, v, rope, 0.0f,
+                           weight_rows(b, D, H * h, 0, 0, false, "layers.%d.self_attn.o_proj", l));
         x = emit_add(b, SITE_RESID_MID, x, attn);
         const char *gate_up = "layers.%d.mlp.gate_up_proj";
         llama_mlp(b, l, &x, weight_rows(b, M, D, 0, 2 * M, false, gate_up, l),

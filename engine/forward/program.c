@@ -140,12 +140,15 @@ bool program_place(struct program *p, struct error *err)
 }
 
 static const char *const kind_names[OP_KINDS] = {
-    [OP_EMBED] = "embed",     [OP_POSITIONS] = "positions", [OP_ANGLES] = "angles",
-    [OP_HOOK] = "hook",       [OP_ADD] = "add",             [OP_CENTER] = "center",
-    [OP_RMS] = "rms",         [OP_DIVIDE] = "divide",       [OP_GAIN] = "gain",
-    [OP_LINEAR] = "linear",   [OP_ROPE] = "rope",           [OP_STORE] = "store",
-    [OP_SCORES] = "scores",   [OP_SOFTMAX] = "softmax",     [OP_MIX] = "mix",
-    [OP_RESULT] = "result",   [OP_ACTIVATE] = "activate",   [OP_GATE] = "gate",
+    [OP_EMBED] = "embed",       [OP_POSITIONS] = "positions",
+    [OP_ANGLES] = "angles",     [OP_HOOK] = "hook",
+    [OP_ADD] = "add",           [OP_CENTER] = "center",
+    [OP_RMS] = "rms",           [OP_DIVIDE] = "divide",
+    [OP_GAIN] = "gain",         [OP_LINEAR] = "linear",
+    [OP_ROPE] = "rope",         [OP_STORE] = "store",
+    [OP_SCORES] = "scores",     [OP_SOFTMAX] = "softmax",
+    [OP_MIX] = "mix",           [OP_RESULT] = "result",
+    [OP_ACTIVATE] = "activate", [OP_GATE] = "gate",
 };
 
 static const char *const act_names[ACT_N] = {

@@ -38,24 +38,24 @@ enum op_kind {
  * sequence's length. */
 struct rope {
     enum rope_style style;
-    int n_rot;               /* leading floats of a head that are rotated, even; 0: no RoPE */
-    int original;            /* sequences longer than this use inv_freq_long; 0: never */
-    float scale;             /* of cosines and sines */
+    int n_rot;                  /* leading floats of a head that are rotated, even; 0: no RoPE */
+    int original;               /* sequences longer than this use inv_freq_long; 0: never */
+    float scale;                /* of cosines and sines */
     const float *inv_freq;      /* [n_rot / 2], backend memory */
     const float *inv_freq_long; /* [n_rot / 2] or NULL */
 };
 
 struct op {
     enum op_kind kind;
-    enum site site;   /* SITE_NONE: not to be looked at */
-    int layer;        /* -1 outside the blocks */
-    int in[2], out;   /* slots; -1: none */
-    int width;        /* floats a row of the output; for scores and pattern: heads */
-    int heads;        /* the output is [T, heads, width / heads]; 0: [T, width] */
-    bool lazy;        /* run only when its value is asked for */
-    float f;          /* norm's epsilon, embedding's scale */
-    int groups;       /* norm ops: the row is this many vectors, each normed alone; else 1 */
-    int offset;       /* OP_POSITIONS: added to the position */
+    enum site site; /* SITE_NONE: not to be looked at */
+    int layer;      /* -1 outside the blocks */
+    int in[2], out; /* slots; -1: none */
+    int width;      /* floats a row of the output; for scores and pattern: heads */
+    int heads;      /* the output is [T, heads, width / heads]; 0: [T, width] */
+    bool lazy;      /* run only when its value is asked for */
+    float f;        /* norm's epsilon, embedding's scale */
+    int groups;     /* norm ops: the row is this many vectors, each normed alone; else 1 */
+    int offset;     /* OP_POSITIONS: added to the position */
     enum activation act;
     struct matrix w;
     const float *gain, *bias; /* backend memory, or NULL */
@@ -65,8 +65,8 @@ struct op {
 };
 
 struct slot {
-    int width;     /* floats a row */
-    size_t offset; /* floats a row before it in the frame; SLOT_WIDE: not in the frame */
+    int width;       /* floats a row */
+    size_t offset;   /* floats a row before it in the frame; SLOT_WIDE: not in the frame */
     int first, last; /* ops between which it is alive */
 };
 #define SLOT_WIDE ((size_t)-1) /* grows with keys or heads x D: made when needed */
@@ -78,10 +78,10 @@ struct program {
     struct slot *slots;
     int n_slots, room_slots;
     int n_layers;
-    int *block_op;       /* [L + 1] first op of each block; [L]: of the tail */
-    int *block_slot;     /* [L + 1] the slot that holds the residual there */
-    size_t frame_width;  /* floats a row of the frame, for prelude and blocks */
-    size_t tail_width;   /* the same for the tail, whose logits are wide */
+    int *block_op;      /* [L + 1] first op of each block; [L]: of the tail */
+    int *block_slot;    /* [L + 1] the slot that holds the residual there */
+    size_t frame_width; /* floats a row of the frame, for prelude and blocks */
+    size_t tail_width;  /* the same for the tail, whose logits are wide */
 };
 
 void program_fini(struct program *p);
@@ -103,6 +103,6 @@ void program_need(const struct program *p, int from, int target, bool stored, bo
 bool program_place(struct program *p, struct error *err);
 
 /* "q = linear(ln1, W)": one line for the listing, without the op's number. */
-void program_describe(const struct program *p, int op, char *out, size_t n);
+void program_describe(const struct program *p, int index, char *out, size_t n);
 
 #endif

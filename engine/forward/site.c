@@ -176,8 +176,9 @@ bool site_parse(const char *text, enum site *s, int *layer, int *layer_last, siz
                                  *layer_last);
         }
         if (*p != '.')
-            return error_set(err, ERR_USAGE, "behind the layer's number a '.' and a site's name "
-                                             "are expected, as in 5.pattern");
+            return error_set(err, ERR_USAGE,
+                             "behind the layer's number a '.' and a site's name "
+                             "are expected, as in 5.pattern");
         p++;
     } else if (blocks) {
         return error_set(err, ERR_USAGE, "behind \"blocks.\" a layer's number or * is expected");
@@ -192,11 +193,10 @@ bool site_parse(const char *text, enum site *s, int *layer, int *layer_last, siz
     if (*s == SITE_NONE) {
         int n = (int)(p - word);
         if (find(word, (size_t)n, !in_block) != SITE_NONE)
-            return in_block ? error_set(err, ERR_USAGE, "%.*s is there once, without a layer", n,
-                                        word)
-                            : error_set(err, ERR_USAGE,
-                                        "%.*s needs a layer in front, as in 0.%.*s", n, word, n,
-                                        word);
+            return in_block
+                       ? error_set(err, ERR_USAGE, "%.*s is there once, without a layer", n, word)
+                       : error_set(err, ERR_USAGE, "%.*s needs a layer in front, as in 0.%.*s", n,
+                                   word, n, word);
         return error_set(err, ERR_USAGE, "no site is called \"%.*s\" (info sites lists them)",
                          n > 60 ? 60 : n, word);
     }

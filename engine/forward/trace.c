@@ -130,10 +130,9 @@ bool trace_append(struct trace *t, const int32_t *ids, int n, bool *recompute, s
             return error_set(err, ERR_USAGE, "token id %d is outside the vocabulary (0 to %d)",
                              (int)ids[i], vocab - 1);
     if (n > t->n_ctx - t->n_ids)
-        return error_set(err, ERR_USAGE,
-                         "a sequence of %lld tokens is over the context limit of %d%s",
-                         (long long)t->n_ids + n, t->n_ctx,
-                         t->n_ctx < t->model->config.n_ctx ? " (--ctx)" : "");
+        return error_set(
+            err, ERR_USAGE, "a sequence of %lld tokens is over the context limit of %d%s",
+            (long long)t->n_ids + n, t->n_ctx, t->n_ctx < t->model->config.n_ctx ? " (--ctx)" : "");
     if (t->n_ids + n > t->room_ids) {
         int room = t->n_ids + n > 2 * t->room_ids ? t->n_ids + n : 2 * t->room_ids;
         int32_t *p = mem_resize(t->ledger, MEM_OTHER, t->ids, (size_t)room * sizeof *p, err);
@@ -452,8 +451,8 @@ static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int h
     const struct program *p = &t->model->program;
     int section = program_section(p, op);
     struct frame *f = &t->vm->run;
-    size_t width = section == layers(t) && p->tail_width > p->frame_width ? p->tail_width
-                                                                          : p->frame_width;
+    size_t width =
+        section == layers(t) && p->tail_width > p->frame_width ? p->tail_width : p->frame_width;
     if (!vm_reserve(t->vm, f, n, width, err))
         return false;
     struct vm_call c = call(t, f, pos0, n);

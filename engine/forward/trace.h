@@ -18,14 +18,14 @@
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
 struct trace_options {
-    int n_ctx;   /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
-    int stride;  /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
-    int chunk;   /* 0: TRACE_CHUNK */
+    int n_ctx;  /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
+    int stride; /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
+    int chunk;  /* 0: TRACE_CHUNK */
     enum rope_regime regime;
 };
 
 struct trace_page {
-    void *kv;          /* all layers' keys and values of KV_PAGE positions, backend memory */
+    void *kv;           /* all layers' keys and values of KV_PAGE positions, backend memory */
     float *checkpoints; /* [kept layers, KV_PAGE, D] */
 };
 
@@ -34,7 +34,7 @@ struct trace_page {
  * data + (i * n + r) * n_keys + s. */
 struct op_view {
     int op;
-    int pos0, n;      /* positions of the rows */
+    int pos0, n; /* positions of the rows */
     float *data;
     size_t row_stride; /* floats; 0 for scores and patterns */
     int head0, heads, n_keys;
@@ -53,8 +53,8 @@ struct trace {
     struct backend *backend;
     int32_t *ids; /* host */
     int n_ids, room_ids;
-    int n_ctx;      /* the cap in force */
-    int stride;     /* checkpoints kept at layers 1..L with l % stride == 0, and at L */
+    int n_ctx;  /* the cap in force */
+    int stride; /* checkpoints kept at layers 1..L with l % stride == 0, and at L */
     int chunk;
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
@@ -62,8 +62,8 @@ struct trace {
     struct trace_page *pages;
     void **kv_pages; /* [n_pages] kv of each page, for the kernels */
     int n_pages, room_pages;
-    struct hooks hooks;         /* patches: applied in every run and every recomputation */
-    volatile int *interrupt;    /* not NULL: non-zero stops at the next op boundary */
+    struct hooks hooks;      /* patches: applied in every run and every recomputation */
+    volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;

@@ -13,8 +13,7 @@ float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
 
 size_t vm_kv_page_bytes(const struct model *m, struct backend *b)
 {
-    return 2 * (size_t)m->config.n_layers *
-           b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
+    return 2 * (size_t)m->config.n_layers * b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
 }
 
 struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *pages, int layer)

@@ -35,8 +35,8 @@ struct vm_call {
     const int32_t *ids; /* of the whole sequence */
     void *const *kv_pages;
     bool long_regime;
-    const bool *need;           /* [n_ops] or NULL: all but the lazy */
-    int head0, heads;           /* of scores and softmax, where the stretch ends at one; 0: all */
+    const bool *need;            /* [n_ops] or NULL: all but the lazy */
+    int head0, heads;            /* of scores and softmax, where the stretch ends at one; 0: all */
     const struct hooks *patches; /* may be NULL */
     const struct hooks *tap;     /* may be NULL; after the patches */
     const volatile int *interrupt;

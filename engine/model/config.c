@@ -38,7 +38,8 @@ bool config_float_or(const struct json *j, const char *key, double low, double h
         return true;
     double x = json_number(v);
     if (!json_is_number(v) || !(x >= low && x <= high))
-        return error_set(err, ERR_FORMAT, "\"%s\" should be a number from %g to %g", key, low, high);
+        return error_set(err, ERR_FORMAT, "\"%s\" should be a number from %g to %g", key, low,
+                         high);
     *out = x;
     return true;
 }
@@ -63,12 +64,9 @@ bool config_activation(const struct json *j, const char *key, const char *fallba
         const char *name;
         enum activation act;
     } known[] = {
-        {"silu", ACT_SILU},
-        {"swish", ACT_SILU},
-        {"gelu", ACT_GELU},
-        {"gelu_new", ACT_GELU_TANH},
-        {"gelu_fast", ACT_GELU_TANH},
-        {"gelu_pytorch_tanh", ACT_GELU_TANH},
+        {"silu", ACT_SILU},           {"swish", ACT_SILU},
+        {"gelu", ACT_GELU},           {"gelu_new", ACT_GELU_TANH},
+        {"gelu_fast", ACT_GELU_TANH}, {"gelu_pytorch_tanh", ACT_GELU_TANH},
         {"relu", ACT_RELU},
     };
     const struct json *v = json_get(j, key);
@@ -222,8 +220,9 @@ bool config_windows(struct config *c, const struct json *j, bool used, int first
         if (name && strcmp(name, "sliding_attention") == 0)
             c->window[l] = window;
         else if (!name || strcmp(name, "full_attention") != 0)
-            return error_set(err, ERR_UNSUPPORTED, "layer_types[%d] is \"%s\"; supported are "
-                                                   "full_attention and sliding_attention",
+            return error_set(err, ERR_UNSUPPORTED,
+                             "layer_types[%d] is \"%s\"; supported are "
+                             "full_attention and sliding_attention",
                              l, name ? name : "not a string");
     }
     return true;

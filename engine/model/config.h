@@ -16,9 +16,9 @@ struct rope_config {
     double theta;
     double partial; /* of d_head, that is rotated */
     double factor, low_freq_factor, high_freq_factor, beta_fast, beta_slow;
-    double attention_factor; /* 0: not given */
-    int original;            /* original_max_position_embeddings; 0: not given */
-    bool truncate;           /* yarn: round the ramp's ends */
+    double attention_factor;           /* 0: not given */
+    int original;                      /* original_max_position_embeddings; 0: not given */
+    bool truncate;                     /* yarn: round the ramp's ends */
     float *short_factor, *long_factor; /* [n_factors], longrope */
     int n_factors;
 };
@@ -31,7 +31,7 @@ struct config {
     int n_ctx; /* max_position_embeddings and its other names */
     float norm_eps;
     enum activation act;
-    bool tied;              /* the head is the embedding */
+    bool tied; /* the head is the embedding */
     bool qkv_bias, out_bias, mlp_bias, parallel;
     int *window; /* [n_layers] keys a query sees, itself included; 0: all */
     struct rope_config rope;

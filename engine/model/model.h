@@ -22,10 +22,10 @@ struct model {
     int n_ropes;
     float **vectors; /* gains, biases, frequencies: float32, in backend memory */
     int n_vectors, room_vectors;
-    int64_t n_params;     /* of the tensors that the program uses */
-    size_t weight_bytes;  /* of the same */
-    char dtypes[24];      /* "f32", "bf16", "f32/bf16": of the matrices */
-    char notice[160];     /* something off that does not stop the model; "" */
+    int64_t n_params;    /* of the tensors that the program uses */
+    size_t weight_bytes; /* of the same */
+    char dtypes[24];     /* "f32", "bf16", "f32/bf16": of the matrices */
+    char notice[160];    /* something off that does not stop the model; "" */
     /* While building: names of tensors counted already. */
     struct builder *builder;
 };

@@ -107,15 +107,15 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
                     mem_format(plan_bytes(p, KV_PAGE, p->n_layers), size));
     else
         text_printf(out, "%d positions do not fit.\n", n_ctx);
-    int full = plan_positions(p, n_ctx, 1, budget), wide = plan_positions(p, n_ctx, p->n_layers, budget);
+    int full = plan_positions(p, n_ctx, 1, budget),
+        wide = plan_positions(p, n_ctx, p->n_layers, budget);
     if (full > 0)
         text_printf(out, "  fits with --ctx %d\n", full);
     if (stride == 0 && wide > full)
         text_printf(out, "  fits with --ctx %d, with checkpoints every %d layers\n", wide,
                     p->n_layers);
-    if (stride == 0)
-        text_printf(out, "  fits with --mem %s\n",
-                    mem_format(plan_bytes(p, n_ctx, p->n_layers), size));
+    if (stride == 0) /* rounded up, so that what is printed does fit */
+        text_printf(out, "  fits with --mem %zuM\n", (plan_bytes(p, n_ctx, p->n_layers) >> 20) + 1);
 }
 
 bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, struct text *out,
@@ -133,8 +133,9 @@ bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, s
         if (budget == 0)
             budget = mem_available();
         if (n_ctx > m.config.n_ctx)
-            ok = error_set(err, ERR_USAGE, "--ctx %d is above the model's own limit of %d positions",
-                           n_ctx, m.config.n_ctx);
+            ok =
+                error_set(err, ERR_USAGE, "--ctx %d is above the model's own limit of %d positions",
+                          n_ctx, m.config.n_ctx);
         if (n_ctx == 0)
             n_ctx = m.config.n_ctx;
         if (ok) {

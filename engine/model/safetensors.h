@@ -17,9 +17,9 @@
 
 struct tensor {
     const char *name;
-    const char *file;       /* path, for messages */
-    char type[8];           /* as in the file: "F32", "BF16", "I64", ... */
-    enum dtype dtype;       /* DTYPE_N if it is none of f32, f16, bf16 */
+    const char *file; /* path, for messages */
+    char type[8];     /* as in the file: "F32", "BF16", "I64", ... */
+    enum dtype dtype; /* DTYPE_N if it is none of f32, f16, bf16 */
     int n_dims;
     int64_t dims[TENSOR_MAX_DIMS];
     const void *data; /* mapped; any alignment; NULL if only headers were read */
@@ -55,8 +55,7 @@ struct tensor_spec {
     int64_t dims[TENSOR_MAX_DIMS]; /* float32 */
 };
 struct tensor_writer *tensor_writer_open(struct ledger *l, const char *path,
-                                         const struct tensor_spec *specs, int n,
-                                         struct error *err);
+                                         const struct tensor_spec *specs, int n, struct error *err);
 /* The next floats, in the specs' order; may be any number at a time. */
 bool tensor_writer_add(struct tensor_writer *w, const float *data, size_t n, struct error *err);
 /* Checks that all data came, renames into place. The writer is closed either way. */

@@ -88,10 +88,11 @@ static void make(const char *folder, const char *config, struct maker *m, bool h
         size_t bytes = (size_t)(e->d0 * (e->d1 ? e->d1 : 1)) * each;
         char shape[48];
         snprintf(shape, sizeof shape, e->d1 ? "%ld,%ld" : "%ld", e->d0, e->d1);
-        used += (size_t)snprintf(header + used, room - used,
-                                 "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,"
-                                 "%zu]}",
-                                 i ? "," : "", e->name, half ? "BF16" : "F32", shape, at, at + bytes);
+        used +=
+            (size_t)snprintf(header + used, room - used,
+                             "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[%s],\"data_offsets\":[%zu,"
+                             "%zu]}",
+                             i ? "," : "", e->name, half ? "BF16" : "F32", shape, at, at + bytes);
         at += bytes;
     }
     used += (size_t)snprintf(header + used, room - used, "}");
@@ -128,9 +129,9 @@ static void make_gpt2(const char *folder)
     add(&m, 50257, 768, "wte.weight", 0);
     add(&m, 1024, 768, "wpe.weight", 0);
     for (int l = 0; l < 12; l++) {
-        static const char *const norms[] = {"h.#.ln_1.weight", "h.#.ln_1.bias", "h.#.ln_2.weight",
-                                            "h.#.ln_2.bias", "h.#.attn.c_proj.bias",
-                                            "h.#.mlp.c_proj.bias"};
+        static const char *const norms[] = {"h.#.ln_1.weight",      "h.#.ln_1.bias",
+                                            "h.#.ln_2.weight",      "h.#.ln_2.bias",
+                                            "h.#.attn.c_proj.bias", "h.#.mlp.c_proj.bias"};
         for (int i = 0; i < 6; i++)
             add(&m, 768, 0, norms[i], l);
         add(&m, 768, 2304, "h.#.attn.c_attn.weight", l);
@@ -142,10 +143,11 @@ static void make_gpt2(const char *folder)
     }
     add(&m, 768, 0, "ln_f.weight", 0);
     add(&m, 768, 0, "ln_f.bias", 0);
-    make(folder,
-         "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,\"n_head\":12,"
-         "\"n_positions\":1024,\"dtype\":\"float32\"}",
-         &m, false);
+    make(
+        folder,
+        "{\"model_type\":\"gpt2\",\"vocab_size\":50257,\"n_embd\":768,\"n_layer\":12,\"n_head\":12,"
+        "\"n_positions\":1024,\"dtype\":\"float32\"}",
+        &m, false);
 }
 
 static void make_llama(const char *folder, long D, int L, int H, int G, long h, long M, long V,
@@ -277,8 +279,9 @@ static void measure(const char *label, const char *folder, int prompt)
     printf("%-16s generation  %7.2f tokens/s, %6.2f GB/s of %6.2f GB/s read   ratio %.2f\n", label,
            1 / best_token, (double)bytes / best_token / 1e9, read / 1e9,
            (double)bytes / best_token / read);
-    printf("%-16s prompt %4d %7.0f tokens/s, %6.1f GFLOP/s of %6.1f peak     ratio %.2f\n", "", prompt,
-           prompt / best_prompt, work / best_prompt / 1e9, fma / 1e9, work / best_prompt / fma);
+    printf("%-16s prompt %4d %7.0f tokens/s, %6.1f GFLOP/s of %6.1f peak     ratio %.2f\n", "",
+           prompt, prompt / best_prompt, work / best_prompt / 1e9, fma / 1e9,
+           work / best_prompt / fma);
     session_close(&s);
     ledger_close(l);
 }

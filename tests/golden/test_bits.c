@@ -197,9 +197,8 @@ int main(void)
     int found = scandir(FOLDER, &list, NULL, alphasort);
     for (int i = 0; i < found; i++)
         if (list[i]->d_name[0] != '.' && n < 64)
-            tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
-                                             .test_func = test_model,
-                                             .initial_state = list[i]->d_name};
+            tests[n++] = (struct CMUnitTest){
+                .name = list[i]->d_name, .test_func = test_model, .initial_state = list[i]->d_name};
     if (n == 0) {
         fprintf(stderr, "no checkpoint in " FOLDER "\n");
         return 1;

@@ -100,7 +100,8 @@ static void test_errors_name_the_key(void **state)
         {"{\"model_type\":\"llama\"," SIZES ",\"hidden_act\":\"mish\"}", "mish"},
         {"{\"model_type\":\"llama\"," SIZES ",\"tie_word_embeddings\":1}", "tie_word_embeddings"},
         {"{\"model_type\":\"llama\"," SIZES ",\"rope_scaling\":[]}", "rope_scaling"},
-        {"{\"model_type\":\"llama\"," SIZES ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}",
+        {"{\"model_type\":\"llama\"," SIZES
+         ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2}}",
          "dynamic"},
         {"{\"model_type\":\"llama\"," SIZES ",\"rope_scaling\":{\"type\":\"linear\"}}", "factor"},
         {"{\"model_type\":\"llama\",\"vocab_size\":50,\"hidden_size\":25,\"num_hidden_layers\":1,"

@@ -143,8 +143,8 @@ static void roots_of_all_kinds(void **state)
                                         " 1 ",
                                         "\t\r\n[]\n",
                                         "\xef\xbb\xbf{}",
-                                        "\xef\xbb\xbf"
-                                        "7",
+                                        ("\xef\xbb\xbf"
+                                         "7"),
                                         "[[],{}]",
                                         "\"\\ud83d\\ude00\""};
 

@@ -154,8 +154,7 @@ static void test_sampler_is_seeded(void **state)
     struct fixture *f = *state;
     int32_t made[2][6];
     for (int i = 0; i < 2; i++) {
-        f->s.sampler =
-            (struct sampler){.temperature = 1.5f, .top_p = 0.9f, .seed = 7, .state = 7};
+        f->s.sampler = (struct sampler){.temperature = 1.5f, .top_p = 0.9f, .seed = 7, .state = 7};
         assert_true(session_prompt_ids(&f->s, ids, N_IDS, &f->err));
         assert_true(session_generate(&f->s, 6, &f->err));
         memcpy(made[i], f->s.trace.ids + N_IDS, sizeof made[i]);
@@ -284,8 +283,9 @@ static void test_short_memory_widens_the_stride(void **state)
     /* Room for the keys and values of 600 positions, but not for every checkpoint. */
     session_prompt_ids(&a.s, prompt, 1, &a.err);
     size_t pages = (600 + KV_PAGE - 1) / KV_PAGE;
-    ledger_set_budget(a.ledger, ledger_total(a.ledger) + pages * (trace_kv_page_bytes(&a.s.trace) +
-                                    trace_checkpoint_page_bytes(&a.s.trace) * 3 / 4));
+    ledger_set_budget(a.ledger, ledger_total(a.ledger) +
+                                    pages * (trace_kv_page_bytes(&a.s.trace) +
+                                             trace_checkpoint_page_bytes(&a.s.trace) * 3 / 4));
     assert_int_equal(a.s.trace.stride, 1);
     float *y = all_logits(&a, prompt, 600);
     assert_true(a.s.trace.stride > 1);
@@ -329,8 +329,7 @@ static void test_crossing_the_original_length(void **state)
     free(y);
     close_model(&b);
     /* --rope short keeps the short factors. */
-    open_model(&b, MODELS "phi3-long",
-               (struct session_options){.trace.regime = REGIME_SHORT});
+    open_model(&b, MODELS "phi3-long", (struct session_options){.trace.regime = REGIME_SHORT});
     y = all_logits(&b, all, 17);
     assert_false(b.s.trace.long_regime);
     assert_memory_not_equal(x, y, 17 * (size_t)n * sizeof *x);
@@ -361,9 +360,8 @@ static void test_every_failing_allocation(void **state)
         struct session_options o = {.n_threads = 1};
         ledger_fail_after(l, n);
         bool opened = session_open(&s, l, MODELS "gpt2-untied", &o, &err);
-        bool ok = opened && session_prompt_ids(&s, ids, N_IDS, &err) &&
-                  session_step(&s, 9, &err) && session_finish(&s, &err) &&
-                  session_generate(&s, 2, &err);
+        bool ok = opened && session_prompt_ids(&s, ids, N_IDS, &err) && session_step(&s, 9, &err) &&
+                  session_finish(&s, &err) && session_generate(&s, 2, &err);
         if (opened)
             session_close(&s);
         ledger_fail_after(l, 0);
@@ -385,7 +383,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_start, setup, teardown),
         cmocka_unit_test_setup_teardown(test_step_visits_every_site, setup, teardown),
         cmocka_unit_test_setup_teardown(test_next_and_finish, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_finish_from_the_start_runs_the_prompt, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_finish_from_the_start_runs_the_prompt, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_goto, setup, teardown),
         cmocka_unit_test_setup_teardown(test_generate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sampler_is_seeded, setup, teardown),

@@ -77,9 +77,9 @@ static void test_spellings(void **state)
         assert_int_equal(used, good[i].used);
     }
     static const char *const bad[] = {
-        "",          "5.",           "5",         "nonsense",   "5.nonsense", "pattern",
-        "5.embed",   "5-3.pattern",  "5-.z",      "blocks.z",   "5.mlp.pattern",
-        "5.attn.pre", "blocks",      "*pattern",  "5.attn",     "logits.x",
+        "",        "5.",          "5",      "nonsense", "5.nonsense",    "pattern",
+        "5.embed", "5-3.pattern", "5-.z",   "blocks.z", "5.mlp.pattern", "5.attn.pre",
+        "blocks",  "*pattern",    "5.attn", "logits.x",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         enum site site;

@@ -184,7 +184,8 @@ static void added_tokens(void **state)
                           ",\"single_word\":true") "," TOKEN(6, "<l>",
                                                              ",\"lstrip\":true") "," TOKEN(3, "ab",
                                                                                            "") "]"
-                                                                                               "," MODEL(ABC) "}",
+                                                                                               "," MODEL(
+                                                                                                   ABC) "}",
         &err);
 
     if (t == NULL)
