@@ -23,7 +23,7 @@ struct session_options {
     struct trace_options trace;
 };
 
-struct session {
+struct session { /* the trace points into it: not to be copied */
     struct ledger *ledger;
     struct backend *backend;
     struct model model;

@@ -185,13 +185,11 @@ static void die(const struct error *e)
     exit(1);
 }
 
-static struct session open_session(struct ledger *l, const char *folder)
+static void open_session(struct session *s, struct ledger *l, const char *folder)
 {
-    struct session s;
     struct error err;
-    if (!session_open(&s, l, folder, &(struct session_options){0}, &err))
+    if (!session_open(s, l, folder, &(struct session_options){0}, &err))
         die(&err);
-    return s;
 }
 
 static void set_prompt(struct session *s, int n)
@@ -243,7 +241,8 @@ static void measure(const char *label, const char *folder, int prompt)
 {
     struct ledger *l = ledger_open();
     struct error err;
-    struct session s = open_session(l, folder);
+    struct session s;
+    open_session(&s, l, folder);
     const int threads = s.backend->n_threads, tokens = 24;
     double best_token = 1e9, read = 0, fma = 0, best_prompt = 1e9;
     const struct tensor *t = checkpoint_tensor(s.model.checkpoint, 0);
@@ -292,7 +291,8 @@ static void measure_start(const char *folder)
     for (int i = 0; i < 3; i++) {
         struct ledger *l = ledger_open();
         double start = limit_seconds();
-        struct session s = open_session(l, folder);
+        struct session s;
+        open_session(&s, l, folder);
         set_prompt(&s, 1);
         struct error err;
         if (!session_generate(&s, 1, &err))
@@ -313,7 +313,8 @@ static void measure_memory(const char *folder)
            "per token");
     for (int i = 0; i < 3; i++) {
         struct ledger *l = ledger_open();
-        struct session s = open_session(l, folder);
+        struct session s;
+        open_session(&s, l, folder);
         set_prompt(&s, lengths[i]);
         finish(&s);
         char kv[24], ck[24], scratch[24], peak[24], each[24];

@@ -1,0 +1,282 @@
+/* bench_kernels.c - how near the kernels come to what the machine can do.
+ *
+ * What the machine can do is measured in the same breath with the same threads: how fast they
+ * read a large buffer, and how many fused multiply-adds they finish in registers. Every line
+ * is a ratio to one of them. A round measures the limit and then the kernels, and the best of
+ * the rounds is taken of each, since other programs may be running.
+ *
+ *   bench_kernels [isa [threads [rounds]]] */
+#include "kernels/kernels.h"
+
+#include <omp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define BUFFER ((size_t)256 << 20)
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* ---- what the machine can do ----------------------------------------------------------------- */
+
+typedef float lanes16 __attribute__((vector_size(64)));
+typedef uint64_t words8 __attribute__((vector_size(64)));
+
+#if defined(__x86_64__)
+#define CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default"), noinline))
+#else
+#define CLONES __attribute__((noinline))
+#endif
+
+/* Chains in registers alone, more of them than it takes to hide an addition's latency. The
+ * registers are named here: a compiler may keep an array of chains in memory. */
+#if defined(__x86_64__)
+#define FMA(r)  "vfmadd231ps %%" r "30, %%" r "31, %%" r
+#define FMA2(r) "vfmadd231ps %%" r "12, %%" r "13, %%" r
+
+static void chains_avx512(long steps)
+{
+#define Z(i) FMA("zmm") i "\n\t"
+    __asm__ volatile(
+        "vpxorq %%zmm30, %%zmm30, %%zmm30\n\tvpxorq %%zmm31, %%zmm31, %%zmm31\n\t"
+        "1:\n\t" Z("0") Z("1") Z("2") Z("3") Z("4") Z("5") Z("6") Z("7") Z("8") Z("9") Z("10")
+        Z("11") Z("12") Z("13") Z("14") Z("15") Z("16") Z("17") Z("18") Z("19") Z("20") Z("21")
+        Z("22") Z("23") "dec %0\n\tjnz 1b\n\tvzeroupper"
+        : "+r"(steps)
+        :
+        : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+          "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+#undef Z
+}
+
+static void chains_avx2(long steps)
+{
+#define Y(i) FMA2("ymm") i "\n\t"
+    __asm__ volatile(
+        "vxorps %%ymm12, %%ymm12, %%ymm12\n\tvxorps %%ymm13, %%ymm13, %%ymm13\n\t"
+        "1:\n\t" Y("0") Y("1") Y("2") Y("3") Y("4") Y("5") Y("6") Y("7") Y("8") Y("9") Y("10")
+        Y("11") "dec %0\n\tjnz 1b\n\tvzeroupper"
+        : "+r"(steps)
+        :
+        : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+          "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+#undef Y
+}
+#endif
+
+static void chains_plain(long steps)
+{
+    static volatile float keep;
+    float a[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    for (long s = 0; s < steps; s++)
+        for (int i = 0; i < 8; i++)
+            a[i] = a[i] * 0.999f + 1e-9f;
+    keep = a[0] + a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7];
+    (void)keep;
+}
+
+/* Fused multiply-adds a second, each counted as two operations. */
+static double peak_measure(const char *isa, int threads)
+{
+    void (*chains)(long) = chains_plain;
+    double each = 8;
+#if defined(__x86_64__)
+    if (strncmp(isa, "avx512", 6) == 0)
+        chains = chains_avx512, each = 24 * 16;
+    else if (strncmp(isa, "avx2", 4) == 0)
+        chains = chains_avx2, each = 12 * 8;
+#else
+    (void)isa;
+#endif
+    const long steps = 1000000;
+    double begin = now();
+#pragma omp parallel num_threads(threads)
+    chains(steps);
+    return 2 * each * (double)steps * threads / (now() - begin);
+}
+
+static CLONES uint64_t words_read(const char *p, size_t bytes)
+{
+    words8 sum[4] = {{0}};
+    const size_t part = bytes / 4; /* four streams: faster than one here */
+    for (size_t i = 0; i < part; i += sizeof *sum)
+        for (size_t k = 0; k < 4; k++)
+            sum[k] ^= *(const words8 *)(const void *)(p + part * k + i);
+    sum[0] ^= sum[1] ^ sum[2] ^ sum[3];
+    return sum[0][0] ^ sum[0][7];
+}
+
+/* Bytes a second. Each thread reads its part, in blocks. */
+static double bandwidth_measure(const char *buffer, int threads)
+{
+    const size_t block = (size_t)1 << 18;
+    uint64_t sum = 0;
+    double begin = now();
+#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(^ : sum)
+    for (size_t i = 0; i < BUFFER / block; i++)
+        sum ^= words_read(buffer + i * block, block);
+    double seconds = now() - begin;
+    return sum == 12345 ? 0 : (double)BUFFER / seconds;
+}
+
+/* ---- the kernels ----------------------------------------------------------------------------- */
+
+struct line {
+    const char *name;
+    bool attention, conv;
+    enum dtype dtype;
+    int n, n_out, n_in; /* attention: rows, heads, width of a head */
+    int kv_heads, keys;
+    double rate; /* the best so far */
+};
+
+static struct line lines[] = {
+    {"generate  768x2304  f32  Conv1D", false, true, DTYPE_F32, 1, 2304, 768, 0, 0, 0},
+    {"generate 2048x8192  f32  Conv1D", false, true, DTYPE_F32, 1, 8192, 2048, 0, 0, 0},
+    {"generate 2048x8192  bf16 Conv1D", false, true, DTYPE_BF16, 1, 8192, 2048, 0, 0, 0},
+    {"generate  768x2304  f32  Linear", false, false, DTYPE_F32, 1, 2304, 768, 0, 0, 0},
+    {"generate 2048x8192  f32  Linear", false, false, DTYPE_F32, 1, 8192, 2048, 0, 0, 0},
+    {"generate 2048x8192  bf16 Linear", false, false, DTYPE_BF16, 1, 8192, 2048, 0, 0, 0},
+    {"generate 8192x2048  bf16 Linear", false, false, DTYPE_BF16, 1, 2048, 8192, 0, 0, 0},
+    {"generate 2048x8192  f16  Linear", false, false, DTYPE_F16, 1, 8192, 2048, 0, 0, 0},
+    {"4 rows   2048x8192  bf16 Linear", false, false, DTYPE_BF16, 4, 8192, 2048, 0, 0, 0},
+    {"4 rows   2048x8192  f32  Conv1D", false, true, DTYPE_F32, 4, 8192, 2048, 0, 0, 0},
+    {"prompt    768x2304  f32  Conv1D", false, true, DTYPE_F32, 512, 2304, 768, 0, 0, 0},
+    {"prompt    768x3072  f32  Conv1D", false, true, DTYPE_F32, 512, 3072, 768, 0, 0, 0},
+    {"prompt   2048x8192  bf16 Linear", false, false, DTYPE_BF16, 512, 8192, 2048, 0, 0, 0},
+    {"prompt   8192x2048  bf16 Linear", false, false, DTYPE_BF16, 512, 2048, 8192, 0, 0, 0},
+    {"128 rows 2048x2048  bf16 Linear", false, false, DTYPE_BF16, 128, 2048, 2048, 0, 0, 0},
+    {"32 rows  2048x2048  bf16 Linear", false, false, DTYPE_BF16, 32, 2048, 2048, 0, 0, 0},
+    {"attention 512 rows, 12 heads, h 64", true, false, 0, 512, 12, 64, 12, 512, 0},
+    {"attention 512 of 4096, 32/8 heads, h 64", true, false, 0, 512, 32, 64, 8, 4096, 0},
+    {"attention 1 of 4096, 32/8 heads, h 64", true, false, 0, 1, 32, 64, 8, 4096, 0},
+};
+#define N_LINES (sizeof lines / sizeof *lines)
+
+struct machine {
+    struct backend *b;
+    char *buffer;      /* weights, keys and values are taken from it */
+    float *x, *out;    /* rows */
+    struct workspace work;
+};
+
+/* One product. part: which of several matrices in the buffer, so that none is left in a cache. */
+static void product(struct machine *m, const struct line *l, size_t part)
+{
+    size_t bytes = (size_t)l->n_out * (size_t)l->n_in * dtype_size(l->dtype);
+    struct matrix w = {
+        .data = m->buffer + part % (BUFFER / bytes) * bytes,
+        .dtype = l->dtype,
+        .n_out = l->n_out,
+        .n_in = l->n_in,
+        .out_stride = l->conv ? 1 : l->n_in,
+        .in_stride = l->conv ? l->n_out : 1,
+    };
+    m->b->matmul(m->b, m->x, (size_t)l->n_in, &w, NULL, m->out, (size_t)l->n_out, l->n, m->work);
+}
+
+static void attention(struct machine *m, const struct line *l, size_t part)
+{
+    static void *pages[4096 / KV_PAGE];
+    size_t page = 2 * m->b->kv_bytes(m->b, l->kv_heads, l->n_in);
+    size_t n = (size_t)l->keys / KV_PAGE, first = part % (BUFFER / (n * page)) * n;
+    for (size_t i = 0; i < n; i++)
+        pages[i] = m->buffer + (first + i) * page;
+    struct kv_view kv = {pages, 0, m->b->kv_bytes(m->b, l->kv_heads, l->n_in), l->kv_heads,
+                         l->n_in};
+    struct attention a = {l->n_out, l->kv_heads, l->n_in, 0.125f, 0};
+    m->b->attend(m->b, &a, &kv, m->x, l->keys - l->n, l->n, m->out, m->work);
+}
+
+static void line_measure(struct machine *m, struct line *l)
+{
+    double work = 2.0 * l->n * l->n_out * l->n_in;
+    if (l->attention) /* two products with half of the last n keys and all before */
+        work *= 2 * (l->keys - l->n / 2.0 + 0.5);
+    else if (l->n <= 4)
+        work = (double)l->n_out * l->n_in * (double)dtype_size(l->dtype);
+    if (l->attention && l->n == 1)
+        work = 2.0 * l->kv_heads * l->n_in * (double)sizeof(float) * l->keys;
+    double begin = now(), seconds;
+    size_t times = 0;
+    do {
+        if (l->attention)
+            attention(m, l, times);
+        else
+            product(m, l, times);
+        times++;
+        seconds = now() - begin;
+    } while (seconds < 0.12);
+    double rate = work * (double)times / seconds;
+    l->rate = rate > l->rate ? rate : l->rate;
+}
+
+static bool machine_open(struct machine *m, const char *isa, int threads)
+{
+    struct backend_options options = {threads, isa};
+    char why[256];
+    m->b = backend_open("cpu", &options, why);
+    if (!m->b) {
+        fprintf(stderr, "%s\n", why);
+        return false;
+    }
+    const size_t floats = (size_t)512 * 8192;
+    m->work.bytes = m->b->workspace_bytes(m->b, 512, 4096);
+    m->work.data = m->b->alloc(m->b, m->work.bytes);
+    m->buffer = m->b->alloc(m->b, BUFFER);
+    m->x = m->b->alloc(m->b, floats * sizeof(float));
+    m->out = m->b->alloc(m->b, floats * sizeof(float));
+    if (!m->work.data || !m->buffer || !m->x || !m->out) {
+        fprintf(stderr, "no memory\n");
+        return false;
+    }
+    /* Small numbers, as f32 and as halves. */
+    for (size_t i = 0; i < BUFFER / 4; i++) {
+        uint32_t bits = 0x3c003c00u ^ (uint32_t)(i * 2654435761u & 0x80ff80ffu);
+        memcpy(m->buffer + i * 4, &bits, 4);
+    }
+    for (size_t i = 0; i < floats; i++)
+        m->x[i] = (float)(i * 2654435761u % 1000) * 1e-3f - 0.5f;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct machine m = {0};
+    int rounds = argc > 3 ? atoi(argv[3]) : 5;
+    if (!machine_open(&m, argc > 1 && strcmp(argv[1], "best") ? argv[1] : NULL,
+                      argc > 2 ? atoi(argv[2]) : 0))
+        return 1;
+    double peak = 0, bandwidth = 0;
+    for (int round = 0; round < rounds; round++) {
+        for (size_t i = 0; i < N_LINES; i++) {
+            double fma = peak_measure(m.b->detail, m.b->n_threads);
+            double reading = bandwidth_measure(m.buffer, m.b->n_threads);
+            peak = fma > peak ? fma : peak;
+            bandwidth = reading > bandwidth ? reading : bandwidth;
+            line_measure(&m, &lines[i]);
+        }
+    }
+    printf("%s: reads %.1f GB/s, peak %.0f GFLOP/s (best of %d rounds)\n\n", m.b->detail,
+           bandwidth * 1e-9, peak * 1e-9, rounds);
+    for (size_t i = 0; i < N_LINES; i++) {
+        struct line *l = &lines[i];
+        bool reads = l->n <= 4;
+        printf("%-42s %8.1f %s  %5.1f%% of %s\n", l->name, l->rate * 1e-9,
+               reads ? "GB/s   " : "GFLOP/s", 100 * l->rate / (reads ? bandwidth : peak),
+               reads ? "reading" : "peak");
+    }
+    m.b->free(m.b, m.buffer);
+    m.b->free(m.b, m.work.data);
+    m.b->free(m.b, m.x);
+    m.b->free(m.b, m.out);
+    backend_close(m.b);
+    return 0;
+}
