@@ -523,7 +523,10 @@ int emit_attention(struct builder *b, int q, int k, int v, int rope, float scale
     op->w = o.w;
     op->weight_name = o.name;
     put(b, op, a.n_heads * o.w.n_out, a.n_heads, true);
-    return emit_linear(b, SITE_ATTN_OUT, z, o, 0);
+    int out = emit_linear(b, SITE_ATTN_OUT, z, o, 0); /* right behind the result: see vm.c */
+    if (!b->failed)
+        b->program->ops[b->program->n_ops - 1].attention = a;
+    return out;
 }
 
 int emit_activate(struct builder *b, int x)

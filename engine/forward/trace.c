@@ -304,6 +304,7 @@ static struct vm_call call(const struct trace *t, struct frame *f, int pos0, int
 static bool enter(struct trace *t, const struct vm_call *c, int layer, struct error *err)
 {
     const struct program *p = &t->model->program;
+    c->frame->result_patched = false;
     struct vm_call prelude = *c;
     prelude.to = p->block_op[0] - 1;
     prelude.tap = NULL;
@@ -387,6 +388,8 @@ bool trace_step(struct trace *t, int last, struct error *err)
     if (!reserve_pages(t, pos + 1, err) || !vm_reserve(t->vm, &t->vm->live, 1, p->frame_width, err))
         return false;
     struct vm_call c = call(t, &t->vm->live, pos, 1);
+    if (t->pc == 0)
+        c.frame->result_patched = false;
     for (; t->pc <= last; t->pc++) {
         c.from = c.to = t->pc;
         int l = p->ops[t->pc].layer;
@@ -470,6 +473,10 @@ static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int h
         return false;
     int above = section < layers(t) ? section + 1 : section;
     program_need(p, p->block_op[base], op, pos0 + n <= t->done[above], need);
+    /* Where hook_result is patched attn_out, the op behind it, takes up the change. */
+    for (int i = p->block_op[base]; t->hooks.watch && i < op; i++)
+        if (p->ops[i].kind == OP_RESULT && t->hooks.watch[i] && need[i + 1])
+            need[i] = true;
     c.from = p->block_op[base];
     return vm_run(t->vm, &c, err);
 }

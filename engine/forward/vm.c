@@ -75,20 +75,25 @@ void vm_fini(struct vm *vm)
     mem_free(vm->ledger, vm->work.data);
     mem_free(vm->ledger, vm->live.slots);
     mem_free(vm->ledger, vm->live.wide);
+    mem_free(vm->ledger, vm->live.before);
     mem_free(vm->ledger, vm->run.slots);
     mem_free(vm->ledger, vm->run.wide);
+    mem_free(vm->ledger, vm->run.before);
+}
+
+static bool patched(const struct vm_call *c, int op)
+{
+    return c->patches && c->patches->watch && c->patches->watch[op];
 }
 
 static bool watched(const struct vm_call *c, int op)
 {
-    return (c->patches && c->patches->watch && c->patches->watch[op]) ||
-           (c->tap && c->tap->watch[op]);
+    return patched(c, op) || (c->tap && c->tap->watch[op]);
 }
 
 static bool call_hooks(const struct vm_call *c, const struct op_view *v, struct error *err)
 {
-    if (c->patches && c->patches->watch && c->patches->watch[v->op] &&
-        !c->patches->written(c->patches->context, v, err))
+    if (patched(c, v->op) && !c->patches->written(c->patches->context, v, err))
         return false;
     return !(c->tap && c->tap->watch[v->op]) || c->tap->written(c->tap->context, v, err);
 }
@@ -142,6 +147,21 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
     return true;
 }
 
+/* Adds to attn_out what a patch changed of the heads' writes. Rows and elements that it left
+ * alone keep their bits. */
+static void add_changes(const struct vm_call *c, const struct op *op, float *out)
+{
+    size_t D = (size_t)op->w.n_out, H = (size_t)(op->w.n_in / op->attention.d_head);
+    for (size_t r = 0; r < (size_t)c->n; r++)
+        for (size_t e = 0; e < D; e++) {
+            double change = 0;
+            for (size_t i = r * H * D + e; i < (r + 1) * H * D; i += D)
+                change += (double)c->frame->wide[i] - (double)c->frame->before[i];
+            if (change != 0)
+                out[r * D + e] += (float)change;
+        }
+}
+
 /* Each head's own write into the residual: z_h W_O_h, without the bias. */
 static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *err)
 {
@@ -159,6 +179,12 @@ static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *
         vm->backend->matmul(vm->backend, z + head * h, (size_t)H * (size_t)h, &w, NULL,
                             c->frame->wide + head * D, (size_t)op->width, c->n, vm->work);
     }
+    c->frame->result_patched = patched(c, i);
+    if (!c->frame->result_patched)
+        return true;
+    if (!renew(vm, &c->frame->before, &c->frame->before_room, floats, err))
+        return false;
+    memcpy(c->frame->before, c->frame->wide, floats * sizeof(float));
     return true;
 }
 
@@ -177,7 +203,7 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
 {
     const struct op *op = &vm->model->program.ops[i];
     struct backend *b = vm->backend;
-    const struct frame *f = c->frame;
+    struct frame *f = c->frame;
     const float *x = op->in[0] >= 0 ? vm_slot(vm, f, op->in[0]) : NULL;
     const float *y = op->in[1] >= 0 ? vm_slot(vm, f, op->in[1]) : NULL;
     float *out = op->out >= 0 ? vm_slot(vm, f, op->out) : NULL;
@@ -217,6 +243,10 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
     case OP_LINEAR:
         b->matmul(b, x, (size_t)op->w.n_in, &op->w, op->bias, out, (size_t)op->width, c->n,
                   vm->work);
+        if (f->result_patched && op->site == SITE_ATTN_OUT) {
+            add_changes(c, op, out);
+            f->result_patched = false;
+        }
         break;
     case OP_ROPE:
         b->rope(b, x, y, op->rope->n_rot, op->rope->style, out, c->n, op->heads,

@@ -16,6 +16,10 @@ struct frame {
     float *wide;
     size_t wide_room;
     int n; /* rows of the present contents */
+    /* hook_result as it was before a patch, [n, H, D], until attn_out takes up the difference. */
+    float *before;
+    size_t before_room;
+    bool result_patched;
 };
 
 struct vm {

@@ -1,0 +1,268 @@
+#include "engine/debug/patch.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- applying ---- */
+
+/* The picked elements of one row: `outer` stretches (heads), each with `inner` elements. */
+struct slice {
+    float *row;               /* element (0, 0) of the value at this position */
+    ptrdiff_t outer_step;     /* floats from one element of the outer axis to the next */
+    int64_t outer_n, inner_n; /* what there is of each axis in this row */
+    int64_t outer_first;      /* index that `row` stands at, where a view has some heads only */
+};
+
+static struct slice slice_of(const struct patch *p, const struct op_view *v, int r, bool by_head,
+                             int visible, int width)
+{
+    if (by_head) /* [heads, n, n_keys] */
+        return (struct slice){.row = v->data + (size_t)r * (size_t)v->n_keys,
+                              .outer_step = (ptrdiff_t)v->n * v->n_keys,
+                              .outer_n = v->heads,
+                              .inner_n = visible,
+                              .outer_first = v->head0};
+    float *row = v->data + (size_t)r * v->row_stride;
+    if (p->n_picks == 1)
+        return (struct slice){.row = row, .outer_n = 1, .inner_n = width};
+    return (struct slice){.row = row,
+                          .outer_step = width / v->heads,
+                          .outer_n = v->heads,
+                          .inner_n = width / v->heads};
+}
+
+static float changed(const struct patch *p, float x, float operand)
+{
+    switch (p->kind) {
+    case PATCH_ADD:
+        return x + operand;
+    case PATCH_SCALE:
+        return x * operand;
+    case PATCH_SET:
+        break;
+    }
+    return operand;
+}
+
+static void apply_row(struct patch *p, const struct slice *s)
+{
+    struct pick one = pick_one(0);
+    const struct pick *outer = p->n_picks == 2 ? &p->picks[0] : &one;
+    const struct pick *inner = &p->picks[p->n_picks - 1];
+    double before = 0, after = 0;
+    for (size_t i = 0; i < outer->count; i++) {
+        int64_t o = outer->first + (int64_t)i * outer->step - s->outer_first;
+        if (o < 0 || o >= s->outer_n)
+            continue;
+        for (size_t k = 0; k < inner->count; k++) {
+            int64_t e = inner->first + (int64_t)k * inner->step;
+            if (e >= s->inner_n)
+                continue;
+            float *x = s->row + o * s->outer_step + e;
+            float operand = p->operand.n_dims == 0 ? (float)p->operand.number
+                                                   : p->operand.data[i * inner->count + k];
+            before += (double)*x * (double)*x;
+            *x = changed(p, *x, operand);
+            after += (double)*x * (double)*x;
+        }
+    }
+    p->fired++;
+    p->norm_before = sqrt(before);
+    p->norm_after = sqrt(after);
+}
+
+static bool covers(const struct patch *p, const struct op *op)
+{
+    return p->enabled && p->site == op->site &&
+           (!site_in_block(p->site) || (op->layer >= p->layer_first && op->layer <= p->layer_last));
+}
+
+static bool written(void *context, const struct op_view *v, struct error *err)
+{
+    (void)err;
+    struct patches *set = context;
+    const struct op *op = &set->trace->model->program.ops[v->op];
+    bool by_head = site_axes(op->site) == AXES_HTS;
+    for (int i = 0; i < set->n; i++) {
+        struct patch *p = &set->list[i];
+        if (!covers(p, op))
+            continue;
+        for (int r = 0; r < v->n; r++) {
+            int pos = v->pos0 + r;
+            if (pos < p->first || pos > p->last)
+                continue;
+            struct slice s = slice_of(p, v, r, by_head, pos + 1, op->width);
+            apply_row(p, &s);
+        }
+    }
+    return true;
+}
+
+/* ---- the set ---- */
+
+bool patches_init(struct patches *p, struct trace *t, struct error *err)
+{
+    memset(p, 0, sizeof *p);
+    p->trace = t;
+    p->watch = mem_alloc_array(t->ledger, MEM_OTHER, (size_t)t->model->program.n_ops,
+                               sizeof *p->watch, err);
+    if (!p->watch)
+        return false;
+    t->hooks = (struct hooks){.watch = p->watch, .written = written, .context = p};
+    return true;
+}
+
+static void drop(struct patches *set, int i)
+{
+    value_fini(&set->list[i].operand);
+    mem_free(set->trace->ledger, set->list[i].text);
+}
+
+void patches_fini(struct patches *p)
+{
+    if (!p->trace)
+        return;
+    p->trace->hooks = (struct hooks){0};
+    for (int i = 0; i < p->n; i++)
+        drop(p, i);
+    mem_free(p->trace->ledger, p->list);
+    mem_free(p->trace->ledger, p->watch);
+    memset(p, 0, sizeof *p);
+}
+
+/* Marks the ops that enabled patches want to see, and forgets what patch p made stale. */
+static void refresh(struct patches *set, const struct patch *p)
+{
+    const struct program *program = &set->trace->model->program;
+    for (int op = 0; op < program->n_ops; op++) {
+        set->watch[op] = false;
+        for (int i = 0; i < set->n; i++)
+            set->watch[op] = set->watch[op] || covers(&set->list[i], &program->ops[op]);
+    }
+    /* What block l computes shows in the residual before l + 1; the tail feeds nothing. */
+    int op = program_find(program, p->site, p->layer_first);
+    int section = program_section(program, op);
+    if (section < program->n_layers)
+        trace_invalidate(set->trace, p->first, section < 0 ? 1 : section + 1);
+}
+
+static bool check_axis(const struct pick *p, int64_t n, const char *what, struct error *err)
+{
+    if (p->count == 0)
+        return error_set(err, ERR_USAGE, "the slice takes no %s", what);
+    int64_t last = p->first + p->step * (int64_t)(p->count - 1);
+    int64_t low = last < p->first ? last : p->first, high = last < p->first ? p->first : last;
+    if (low < 0 || high >= n)
+        return error_set(err, ERR_USAGE, "%s %lld is out of range: there are %lld", what,
+                         (long long)(low < 0 ? low : high), (long long)n);
+    return true;
+}
+
+static bool check(const struct patches *set, const struct patch_spec *s, struct error *err)
+{
+    const struct program *program = &set->trace->model->program;
+    char name[64];
+    for (int l = s->layer_first; l <= s->layer_last; l++)
+        if (program_find(program, s->site, l) < 0)
+            return error_set(err, ERR_USAGE, "this model has no %s", site_name(s->site, l, name));
+    const struct op *op = &program->ops[program_find(program, s->site, s->layer_first)];
+    enum site_axes axes = site_axes(s->site);
+    int n_axes = axes == AXES_HTS || axes == AXES_THX ? 2 : 1;
+    if (s->n_picks != n_axes)
+        return error_set(err, ERR_USAGE, "%s has %d axes at one position, the slice names %d",
+                         site_name(s->site, s->layer_first, name), n_axes, s->n_picks);
+    if (s->first < 0 || s->last < s->first)
+        return error_set(err, ERR_USAGE, "the range of positions is empty");
+    int64_t inner = axes == AXES_HTS   ? INT32_MAX
+                    : axes == AXES_THX ? op->width / op->heads
+                                       : op->width;
+    if ((n_axes == 2 && !check_axis(&s->picks[0], op->heads, "head", err)) ||
+        !check_axis(&s->picks[n_axes - 1], inner, "element", err))
+        return false;
+    if (s->operand->string)
+        return error_set(err, ERR_USAGE, "a string cannot be written to a site");
+    size_t picked = pick_count(s->picks, n_axes);
+    if (s->operand->n_dims > 0 && s->operand->count != picked) {
+        char shape[128];
+        return error_set(err, ERR_USAGE, "the slice has %zu elements and the value is %s", picked,
+                         value_describe(s->operand, shape));
+    }
+    return true;
+}
+
+int patches_add(struct patches *set, const struct patch_spec *s, struct error *err)
+{
+    struct ledger *l = set->trace->ledger;
+    if (!check(set, s, err))
+        return 0;
+    if (set->n == set->room) {
+        int room = set->room ? 2 * set->room : 8;
+        struct patch *list = mem_resize(l, MEM_OTHER, set->list, (size_t)room * sizeof *list, err);
+        if (!list)
+            return 0;
+        set->list = list;
+        set->room = room;
+    }
+    struct patch *p = &set->list[set->n];
+    *p = (struct patch){.enabled = true,
+                        .site = s->site,
+                        .layer_first = s->layer_first,
+                        .layer_last = s->layer_last,
+                        .first = s->first,
+                        .last = s->last,
+                        .n_picks = s->n_picks,
+                        .picks = {s->picks[0], s->picks[1]},
+                        .kind = s->kind};
+    value_init(&p->operand, l);
+    p->text = mem_strdup(l, MEM_OTHER, s->text ? s->text : "", err);
+    if (!p->text || !value_copy(&p->operand, s->operand, err)) {
+        drop(set, set->n);
+        return 0;
+    }
+    p->id = ++set->last_id;
+    set->n++;
+    refresh(set, p);
+    return p->id;
+}
+
+static int index_of(const struct patches *set, int id, struct error *err)
+{
+    for (int i = 0; i < set->n; i++)
+        if (set->list[i].id == id)
+            return i;
+    error_set(err, ERR_USAGE, "there is no patch %d", id);
+    return -1;
+}
+
+bool patches_remove(struct patches *set, int id, struct error *err)
+{
+    int i = index_of(set, id, err);
+    if (i < 0)
+        return false;
+    struct patch gone = set->list[i];
+    memmove(&set->list[i], &set->list[i + 1], (size_t)(set->n - i - 1) * sizeof gone);
+    set->n--;
+    refresh(set, &gone);
+    value_fini(&gone.operand);
+    mem_free(set->trace->ledger, gone.text);
+    return true;
+}
+
+bool patches_enable(struct patches *set, int id, bool enabled, struct error *err)
+{
+    int i = index_of(set, id, err);
+    if (i < 0)
+        return false;
+    if (set->list[i].enabled != enabled) {
+        set->list[i].enabled = enabled;
+        refresh(set, &set->list[i]);
+    }
+    return true;
+}
+
+const struct patch *patches_find(const struct patches *set, int id)
+{
+    int i = index_of(set, id, NULL);
+    return i < 0 ? NULL : &set->list[i];
+}
