@@ -1,0 +1,32 @@
+/* trace_parts.h - what the trace's files share. Nobody else includes this. */
+#ifndef MIDPASS_TRACE_PARTS_H
+#define MIDPASS_TRACE_PARTS_H
+
+#include "engine/forward/trace.h"
+#include "engine/forward/vm.h"
+
+int trace_layers(const struct trace *t);
+
+/* ---- pages and checkpoints (trace_pages.c) ---- */
+
+/* Whether the residual before a layer is kept: every stride-th, and the last. */
+bool trace_kept(const struct trace *t, int layer);
+/* The nearest kept layer at or below, or 0, which the prelude gives. */
+int trace_nearest_kept(const struct trace *t, int layer);
+/* Pages for positions below n. Short of memory, checkpoints are kept of fewer layers; if that
+ * does not do, the error says how long a sequence fits. */
+bool trace_reserve_pages(struct trace *t, int n, struct error *err);
+/* Gives back all pages but the first `keep`. */
+void trace_drop_pages(struct trace *t, int keep);
+/* Copies rows of a frame's residual to (save) or from the checkpoints of a kept layer. */
+void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save);
+
+/* ---- running (trace.c) ---- */
+
+/* A call of the vm for these rows, with the trace's patches. */
+struct vm_call trace_call(const struct trace *t, struct frame *f, int pos0, int n);
+/* Brings the frame to the start of block `layer` (0 or a kept one): the prelude's values, and
+ * the residual from its checkpoint. */
+bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct error *err);
+
+#endif

@@ -1,0 +1,116 @@
+/* trace_read.c - any value of what was computed, from the nearest checkpoint. */
+#include "engine/forward/trace_parts.h"
+
+#include <math.h>
+
+struct copy {
+    const struct trace *t;
+    float *out;
+    int row0, n, n_keys;
+    bool wide;
+    bool *watch;
+    float hidden; /* what stands at keys that a row of this tile cannot see */
+};
+
+static bool copy_out(void *context, const struct op_view *v, struct error *err)
+{
+    (void)err;
+    struct copy *c = context;
+    struct backend *b = c->t->backend;
+    if (!c->wide) {
+        size_t width = v->row_stride;
+        b->read(b, c->out + (size_t)(v->pos0 - c->row0) * width, v->data,
+                (size_t)v->n * width * sizeof(float));
+        return true;
+    }
+    for (int h = 0; h < v->heads; h++)
+        for (int r = 0; r < v->n; r++) {
+            float *row = c->out + ((size_t)h * (size_t)c->n + (size_t)(v->pos0 - c->row0 + r)) *
+                                      (size_t)c->n_keys;
+            b->read(b, row, v->data + ((size_t)h * (size_t)v->n + (size_t)r) * (size_t)v->n_keys,
+                    (size_t)v->n_keys * sizeof(float));
+            for (int s = v->n_keys; s < c->n_keys; s++)
+                row[s] = c->hidden;
+        }
+    return true;
+}
+
+size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_keys)
+{
+    const struct op *o = &t->model->program.ops[op];
+    if (o->kind == OP_SCORES || o->kind == OP_SOFTMAX)
+        return (size_t)heads * (size_t)n * (size_t)n_keys;
+    return (size_t)n * (size_t)o->width;
+}
+
+/* Recomputes rows pos0 .. of op from the nearest checkpoint below. */
+static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int heads, bool *need,
+                      const struct hooks *tap, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    int section = program_section(p, op);
+    struct frame *f = &t->vm->run;
+    size_t width = section == trace_layers(t) && p->tail_width > p->frame_width ? p->tail_width
+                                                                                : p->frame_width;
+    if (!vm_reserve(t->vm, f, n, width, err))
+        return false;
+    struct vm_call c = trace_call(t, f, pos0, n);
+    c.head0 = head0;
+    c.heads = heads;
+    c.tap = tap;
+    c.need = need;
+    c.to = op;
+    if (section < 0) {
+        program_need(p, 0, op, true, need);
+        return vm_run(t->vm, &c, err);
+    }
+    int base = trace_nearest_kept(t, section);
+    if (!trace_enter(t, &c, base, err))
+        return false;
+    int above = section < trace_layers(t) ? section + 1 : section;
+    program_need(p, p->block_op[base], op, pos0 + n <= t->done[above], need);
+    /* Where hook_result is patched attn_out, the op behind it, takes up the change. */
+    for (int i = p->block_op[base]; t->hooks.watch && i < op; i++)
+        if (p->ops[i].kind == OP_RESULT && t->hooks.watch[i] && need[i + 1])
+            need[i] = true;
+    c.from = p->block_op[base];
+    return vm_run(t->vm, &c, err);
+}
+
+bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
+                float *out, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    if (n <= 0)
+        return true;
+    if (!trace_has(t, row0, op) || !trace_has(t, row0 + n - 1, op))
+        return error_set(err, ERR_STATE, "positions %d to %d are not computed yet", row0,
+                         row0 + n - 1);
+    /* The values read may be of a position whose page is not there: the prelude alone. */
+    bool *flags = mem_alloc_array(t->ledger, MEM_SCRATCH, 2 * (size_t)p->n_ops, sizeof *flags, err);
+    if (!flags)
+        return false;
+    enum op_kind kind = p->ops[op].kind;
+    struct copy copy = {.t = t,
+                        .out = out,
+                        .row0 = row0,
+                        .n = n,
+                        .n_keys = n_keys,
+                        .wide = kind == OP_SCORES || kind == OP_SOFTMAX,
+                        .hidden = kind == OP_SCORES ? -INFINITY : 0.0f};
+    struct hooks tap = {.watch = flags, .written = copy_out, .context = &copy};
+    tap.watch[op] = true;
+    bool ok = true;
+    /* The logits are wide: so many rows of them as fit where a chunk's rows did. */
+    int tile = t->chunk;
+    if (program_section(p, op) == trace_layers(t) && p->tail_width > p->frame_width)
+        tile = (int)((size_t)t->chunk * p->frame_width / p->tail_width);
+    if (tile < 1)
+        tile = 1;
+    for (int r = 0; ok && r < n; r += tile) {
+        int rows = n - r < tile ? n - r : tile;
+        ok = read_rows(t, op, row0 + r, rows, head0, heads, flags + p->n_ops, &tap, err);
+    }
+    mem_free(t->ledger, flags);
+    return ok;
+}
