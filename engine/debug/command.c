@@ -1,0 +1,221 @@
+#include "engine/debug/command_parts.h"
+
+#include "engine/debug/near.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LINE_MAX_BYTES ((size_t)1 << 20)
+
+/* In the order in which help lists them. */
+static const struct command *const commands[] = {
+    &command_run,      &command_ids,    &command_tokens,  &command_finish, &command_token,
+    &command_step,     &command_stepi,  &command_next,    &command_until,  &command_goto,
+    &command_generate, &command_print,  &command_output,  &command_examine, &command_top,
+    &command_info,     &command_save,   &command_dump,    &command_set,    &command_echo,
+    &command_source,   &command_shell,  &command_help,    &command_quit,
+};
+#define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
+
+const struct command *command_at(int i)
+{
+    return i >= 0 && i < N_COMMANDS ? commands[i] : NULL;
+}
+
+const char *command_theme_name(enum command_theme t)
+{
+    static const char *const names[THEMES] = {"Running", "Looking", "Keeping", "Other"};
+    return names[t];
+}
+
+static bool has_alias(const struct command *c, const char *word, size_t n)
+{
+    const char *p = c->aliases;
+    while (*p) {
+        size_t length = strcspn(p, " ");
+        if (length == n && memcmp(p, word, n) == 0)
+            return true;
+        p += length + (p[length] == ' ');
+    }
+    return false;
+}
+
+static bool is_prefix(const char *word, size_t n, const char *name)
+{
+    return strncmp(word, name, n) == 0;
+}
+
+/* Of several commands that a prefix fits, the one that is itself a prefix of all others: "ste" is
+ * step, although stepi is there. */
+static const struct command *shortest(const char *word, size_t n)
+{
+    const struct command *best = NULL;
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (is_prefix(word, n, commands[i]->name) &&
+            (!best || strlen(commands[i]->name) < strlen(best->name)))
+            best = commands[i];
+    for (int i = 0; best && i < N_COMMANDS; i++)
+        if (is_prefix(word, n, commands[i]->name) &&
+            !is_prefix(best->name, strlen(best->name), commands[i]->name))
+            return NULL;
+    return best;
+}
+
+const struct command *command_find(const char *word, size_t n, int column, struct error *err)
+{
+    char list[300] = "";
+    size_t at = 0;
+    for (int i = 0; i < N_COMMANDS; i++)
+        if ((strlen(commands[i]->name) == n && memcmp(commands[i]->name, word, n) == 0) ||
+            has_alias(commands[i], word, n))
+            return commands[i];
+    const struct command *found = n > 0 ? shortest(word, n) : NULL;
+    if (found)
+        return found;
+    bool ambiguous = false;
+    for (int i = 0; i < N_COMMANDS; i++)
+        ambiguous = ambiguous || (n > 0 && is_prefix(word, n, commands[i]->name));
+    for (int i = 0; i < N_COMMANDS && at < sizeof list - 40; i++)
+        if (ambiguous ? is_prefix(word, n, commands[i]->name)
+                      : near_name(word, n, commands[i]->name))
+            at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "",
+                                   commands[i]->name);
+    int shown = n > 40 ? 40 : (int)n;
+    if (ambiguous)
+        error_at(err, ERR_USAGE, column, "\"%.*s\" may be %s", shown, word, list);
+    else
+        error_at(err, ERR_USAGE, column, "there is no command \"%.*s\"%s%s%s", shown, word,
+                 at ? " (near: " : " (help lists them)", list, at ? ")" : "");
+    return NULL;
+}
+
+/* ---- the console ---- */
+
+void console_init(struct console *c, struct session *s, struct report *r)
+{
+    *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
+    variables_init(&c->variables, s->ledger);
+}
+
+void console_fini(struct console *c)
+{
+    variables_fini(&c->variables);
+    mem_free(c->ledger, c->repeat);
+    c->repeat = NULL;
+}
+
+/* Reads "print/a" and runs it. */
+static bool run_command(struct console *c, struct arguments *a, struct error *err)
+{
+    const char *word = a->line + a->at;
+    int column = arguments_column(a);
+    size_t n = 0;
+    while (a->at + n < a->n && (isalpha((unsigned char)word[n]) || word[n] == '-'))
+        n++;
+    /* A word that is no command is shown whole in the message. */
+    if (n == 0)
+        while (a->at + n < a->n && word[n] != ' ' && word[n] != '\t')
+            n++;
+    const struct command *command = command_find(word, n, column, err);
+    if (!command)
+        return false;
+    a->at += n;
+    if (a->at < a->n && a->line[a->at] == '/') {
+        size_t length = 0;
+        a->format_column = (int)a->at + 1;
+        a->at++;
+        while (a->at < a->n && isalnum((unsigned char)a->line[a->at])) {
+            if (length + 1 >= sizeof a->format)
+                return error_at(err, ERR_USAGE, a->format_column, "too much behind the slash");
+            a->format[length++] = a->line[a->at++];
+        }
+        if (command != &command_print && command != &command_output && command != &command_examine)
+            return error_at(err, ERR_USAGE, a->format_column, "%s takes no /", command->name);
+    }
+    if (a->at < a->n && a->line[a->at] != ' ' && a->line[a->at] != '\t')
+        return error_at(err, ERR_USAGE, (int)a->at + 1, "a blank is expected behind \"%s\"",
+                        command->name);
+    if (command->outside && c->untrusted)
+        return error_at(err, ERR_STATE, column, "%s is not allowed here", command->name);
+    if (!command->run(c, a, err))
+        return false;
+    if (c->interactive && c->source_depth == 0) {
+        char *line = command->repeats ? mem_strdup(c->ledger, MEM_OTHER, a->line, err) : NULL;
+        if (command->repeats && !line)
+            return false;
+        mem_free(c->ledger, c->repeat);
+        c->repeat = line;
+    }
+    return true;
+}
+
+static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
+{
+    struct arguments a = {.line = line, .n = n};
+    bool found;
+    if (arguments_end(&a) || line[a.at] == '#')
+        return true;
+    if (line[a.at] == '$') {
+        if (!console_assign(c, &a, &found, err))
+            return false;
+        return found || command_print.run(c, &a, err);
+    }
+    return run_command(c, &a, err);
+}
+
+bool console_run(struct console *c, const char *line, size_t n, struct error *err)
+{
+    struct error own = {0};
+    if (n > LINE_MAX_BYTES)
+        return error_set(err, ERR_USAGE, "a line of more than 1 MiB");
+    const char *from = line;
+    if (n == 0 && c->interactive && c->repeat) {
+        from = c->repeat;
+        n = strlen(from);
+    }
+    /* A copy, since the line may be one that this command frees. */
+    char *copy = mem_alloc(c->ledger, MEM_OTHER, n + 1, err);
+    if (!copy)
+        return false;
+    if (n > 0)
+        memcpy(copy, from, n);
+    bool ok = run_line(c, copy, n, &own);
+    ok = ok ? report_send(c->report, &own) : ok;
+    text_clear(&c->report->text);
+    c->report->text.failed = false;
+    mem_free(c->ledger, copy);
+    if (!ok && err)
+        *err = own;
+    return ok;
+}
+
+bool console_source(struct console *c, const char *path, struct error *err)
+{
+    size_t n;
+    if (c->source_depth >= 16)
+        return error_set(err, ERR_USAGE, "%s: files that source files, 16 deep", path);
+    char *text = file_read(c->ledger, MEM_OTHER, path, (size_t)64 << 20, &n, err);
+    if (!text)
+        return false;
+    bool ok = true;
+    int number = 1;
+    c->source_depth++;
+    for (size_t at = 0; ok && at < n && !c->quit; number++) {
+        const char *end = memchr(text + at, '\n', n - at);
+        size_t length = end ? (size_t)(end - text) - at : n - at;
+        size_t bare = length > 0 && text[at + length - 1] == '\r' ? length - 1 : length;
+        ok = console_run(c, text + at, bare, err);
+        at += length + 1;
+    }
+    /* The place becomes part of the message: the column is not one of the line that was typed. */
+    if (!ok && err && err->column > 0)
+        error_prefix(err, "%s:%d:%d", path, number - 1, err->column);
+    else if (!ok)
+        error_prefix(err, "%s:%d", path, number - 1);
+    if (!ok && err)
+        err->column = 0;
+    c->source_depth--;
+    mem_free(c->ledger, text);
+    return ok;
+}

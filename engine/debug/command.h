@@ -1,0 +1,70 @@
+/* command.h - the debugger's words: one table that runs them, finds them and explains them.
+ *
+ * A console is a session with someone giving it commands: a script, a pipe, the screen. All that
+ * a command says goes to the console's report.
+ */
+#ifndef MIDPASS_COMMAND_H
+#define MIDPASS_COMMAND_H
+
+#include "engine/debug/report.h"
+#include "engine/debug/session.h"
+#include "engine/debug/variables.h"
+
+struct console {
+    struct ledger *ledger;
+    struct session *session;
+    struct report *report;
+    struct variables variables;
+    bool untrusted;   /* refuses commands that touch files or start programs */
+    bool interactive; /* a person types: an empty line repeats the last motion */
+    bool quit;
+    int exit_code;    /* that quit was given */
+    int source_depth; /* of files that source files */
+    char *repeat;     /* the line that an empty one repeats, or NULL */
+};
+
+void console_init(struct console *c, struct session *s, struct report *r);
+void console_fini(struct console *c);
+
+/* Runs one line (without its line feed). A comment (#) does nothing. On failure what the command
+ * had not yet sent is dropped, and a column in *err counts from the line's start. */
+bool console_run(struct console *c, const char *line, size_t n, struct error *err);
+/* Runs the lines of a file until one fails; messages begin with the file and its line. */
+bool console_source(struct console *c, const char *path, struct error *err);
+
+/* ---- the table ---- */
+
+/* What of a line follows the command's name. */
+struct arguments {
+    const char *line; /* NUL-terminated; may hold NULs */
+    size_t at, n;     /* the rest is line[at .. n) */
+    char format[16];  /* the letters behind a slash: print/a */
+    int format_column;
+};
+
+enum command_theme { THEME_RUN, THEME_LOOK, THEME_SAVE, THEME_OTHER, THEMES };
+
+/* What may follow a command, for completion. */
+enum command_takes { TAKES_NOTHING, TAKES_TEXT, TAKES_EXPR, TAKES_SITE, TAKES_FILE, TAKES_WORD };
+
+struct command {
+    const char *name;
+    const char *aliases; /* "s", or "p inspect"; "" */
+    const char *usage;   /* "step [n]" */
+    const char *brief;   /* one line */
+    const char *help;    /* more lines, or "" */
+    enum command_theme theme;
+    enum command_takes takes;
+    bool repeats;  /* an empty line runs it again */
+    bool outside;  /* touches files or starts programs */
+    bool (*run)(struct console *c, struct arguments *a, struct error *err);
+    const char *const *words; /* TAKES_WORD: the words that may follow, NULL at the end */
+};
+
+/* The i-th command, in the order of help; NULL behind the last. */
+const struct command *command_at(int i);
+/* By name, alias or a prefix that fits one command. NULL and *err otherwise, with near names. */
+const struct command *command_find(const char *word, size_t n, int column, struct error *err);
+const char *command_theme_name(enum command_theme t);
+
+#endif

@@ -1,0 +1,54 @@
+/* command_parts.h - what the command_*.c files share. Nobody else includes this. */
+#ifndef MIDPASS_COMMAND_PARTS_H
+#define MIDPASS_COMMAND_PARTS_H
+
+#include "engine/debug/command.h"
+#include "engine/debug/expr.h"
+
+/* ---- reading what follows a command (arguments.c) ---- */
+
+bool arguments_end(struct arguments *a); /* nothing but blanks is left */
+int arguments_column(struct arguments *a); /* of the next word, 1-based */
+/* The next word: what stands up to a blank, or within quotes (then with their escapes, but as
+ * it stands). False if there is none. */
+bool arguments_word(struct arguments *a, const char **word, size_t *n);
+/* A word that must be there, as a string of at most room - 1 bytes. what: "a file's name". */
+bool arguments_string(struct arguments *a, const char *what, char *out, size_t room,
+                      struct error *err);
+/* A whole number in [low, high] that may be left out (fallback). */
+bool arguments_int(struct arguments *a, const char *what, int low, int high, int fallback,
+                   int *out, struct error *err);
+/* Error if something is left. */
+bool arguments_done(struct arguments *a, struct error *err);
+/* Whether the rest begins with this word; takes it. */
+bool arguments_take(struct arguments *a, const char *word);
+/* Splits the last word off (a file's name), leaving a->n in front of it. */
+bool arguments_last(struct arguments *a, const char *what, char *out, size_t room,
+                    struct error *err);
+/* If all of the rest is one string in quotes: its contents, from mem_alloc (MEM_OTHER), and
+ * *quoted. The rest as it stands otherwise. NULL and *err: no memory, a bad escape. */
+char *arguments_text(struct console *c, struct arguments *a, size_t *n, bool *quoted,
+                     struct error *err);
+
+/* ---- evaluating (command_print.c) ---- */
+
+/* Evaluates text[at .. n) of the line. */
+bool console_eval(struct console *c, const struct arguments *a, size_t at, size_t n,
+                  struct value *out, struct error *err);
+/* `$name = EXPR`: *found is false, without an error, for any other line. */
+bool console_assign(struct console *c, struct arguments *a, bool *found, struct error *err);
+
+/* ---- sites with wildcards (command_save.c) ---- */
+
+/* Marks in chosen[n_ops] the ops that a word names: 5.z, *.pattern, 3-5.resid_post, logits. */
+bool sites_match(const struct session *s, const char *word, int column, bool *chosen,
+                 struct error *err);
+
+/* All commands, each in the file of its theme. */
+extern const struct command command_run, command_ids, command_tokens, command_finish,
+    command_token, command_step, command_stepi, command_next, command_until, command_goto,
+    command_generate, command_print, command_output, command_examine, command_top, command_info,
+    command_save, command_dump, command_set, command_echo, command_source, command_shell,
+    command_help, command_quit;
+
+#endif

@@ -1,0 +1,498 @@
+/* command_run.c - commands that set the prompt and move the cursor. */
+#include "engine/debug/command_parts.h"
+
+#include "engine/debug/place.h"
+#include "engine/debug/session_scope.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define MOST 1000000000
+
+/* ---- the prompt ---- */
+
+static bool prompt_set(struct console *c, const char *why, struct error *err)
+{
+    struct session *s = c->session;
+    if (!c->report->json)
+        text_printf(&c->report->text, "%d token%s\n", s->trace.n_ids,
+                    s->trace.n_ids == 1 ? "" : "s");
+    return place_report(c->report, s, why, err);
+}
+
+/* The prompt that is there, from its start; what was generated goes. */
+static bool rerun(struct console *c, struct error *err)
+{
+    struct session *s = c->session;
+    if (!s->has_prompt)
+        return error_set(err, ERR_STATE, "there is no prompt to run again (run TEXT)");
+    size_t bytes = (size_t)s->n_prompt * sizeof *s->trace.ids;
+    int32_t *ids = mem_alloc(c->ledger, MEM_OTHER, bytes, err);
+    if (!ids)
+        return false;
+    memcpy(ids, s->trace.ids, bytes);
+    bool ok = session_prompt_ids(s, ids, s->n_prompt, err);
+    mem_free(c->ledger, ids);
+    return ok;
+}
+
+static bool run_run(struct console *c, struct arguments *a, struct error *err)
+{
+    struct arguments probe = *a;
+    bool ok, quoted;
+    if (arguments_end(&probe)) {
+        ok = rerun(c, err);
+    } else {
+        size_t n;
+        char *text = arguments_text(c, a, &n, &quoted, err);
+        if (!text)
+            return false;
+        ok = session_prompt_text(c->session, text, n, err);
+        mem_free(c->ledger, text);
+    }
+    return ok && prompt_set(c, "run", err);
+}
+
+static bool run_ids(struct console *c, struct arguments *a, struct error *err)
+{
+    int32_t *ids = NULL;
+    int n = 0, room = 0;
+    bool ok = true;
+    while (ok) {
+        /* Commas part numbers as well as blanks do: ids from Python can be pasted. */
+        while (!arguments_end(a) && strchr(",[]", a->line[a->at]) && a->line[a->at])
+            a->at++;
+        if (arguments_end(a))
+            break;
+        int column = arguments_column(a);
+        long long x = 0;
+        size_t start = a->at;
+        while (a->at < a->n && a->line[a->at] >= '0' && a->line[a->at] <= '9' && x < MOST)
+            x = x * 10 + (a->line[a->at++] - '0');
+        bool ended = a->at >= a->n || (a->line[a->at] && strchr(" \t,]", a->line[a->at]));
+        if (a->at == start || !ended || x >= MOST) {
+            ok = error_at(err, ERR_USAGE, column, "a token's id is a whole number");
+            break;
+        }
+        if (n == room) {
+            room = room ? 2 * room : 64;
+            int32_t *more =
+                mem_resize(c->ledger, MEM_OTHER, ids, (size_t)room * sizeof *ids, err);
+            ok = more != NULL;
+            ids = more ? more : ids;
+        }
+        if (ok)
+            ids[n++] = (int32_t)x;
+    }
+    ok = ok && session_prompt_ids(c->session, ids, n, err);
+    mem_free(c->ledger, ids);
+    return ok && prompt_set(c, "run", err);
+}
+
+static bool list_tokens(struct console *c, const int32_t *ids, int n, struct error *err)
+{
+    struct report *r = c->report;
+    struct session *s = c->session;
+    if (r->json) {
+        report_begin(r, "cmd", "tokens");
+        report_open(r, "tokens", '[');
+    }
+    for (int i = 0; i < n; i++) {
+        if (r->json) {
+            struct text piece;
+            text_init(&piece, c->ledger, MEM_VIEWS);
+            bool ok = session_piece(s, ids[i], &piece, err);
+            report_open(r, NULL, '{');
+            report_int(r, "position", i);
+            report_int(r, "id", ids[i]);
+            if (s->model.tokenizer)
+                report_string(r, "token", piece.data ? piece.data : "", piece.n);
+            else
+                report_null(r, "token");
+            report_close(r, '}');
+            text_fini(&piece);
+            if (!ok)
+                return false;
+        } else {
+            bool here = ids == s->trace.ids && i == s->position;
+            text_printf(&r->text, "%s#%-5d %6d  ", here ? "=> " : "   ", i, (int)ids[i]);
+            if (!place_add_token(&r->text, s, ids[i], err))
+                return false;
+            text_add(&r->text, ids == s->trace.ids && i == s->n_prompt ? "  generated from here\n"
+                                                                       : "\n");
+        }
+        if (!report_trickle(r, err))
+            return false;
+    }
+    if (!r->json)
+        return report_send(r, err);
+    report_close(r, ']');
+    return report_end(r, err);
+}
+
+static bool run_tokens(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    struct arguments probe = *a;
+    if (arguments_end(&probe)) {
+        if (!s->has_prompt)
+            return error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+        return list_tokens(c, s->trace.ids, s->trace.n_ids, err);
+    }
+    if (!s->model.tokenizer)
+        return error_set(err, ERR_STATE, "%s has no tokenizer.json", s->model.name);
+    size_t n;
+    bool quoted;
+    int32_t *ids;
+    int n_ids;
+    char *text = arguments_text(c, a, &n, &quoted, err);
+    if (!text)
+        return false;
+    bool ok = tokenizer_encode(s->model.tokenizer, text, n, true, &ids, &n_ids, err);
+    mem_free(c->ledger, text);
+    if (!ok)
+        return false;
+    ok = list_tokens(c, ids, n_ids, err);
+    mem_free(c->ledger, ids);
+    return ok;
+}
+
+/* ---- motions ---- */
+
+/* Says where a motion ended, also where it could not go all the way. */
+static bool arrived(struct console *c, const char *why, bool ok, int position, int op,
+                    struct error *err)
+{
+    struct session *s = c->session;
+    if (ok)
+        return place_report(c->report, s, why, err);
+    if (s->has_prompt && (s->position != position || s->op != op))
+        place_report(c->report, s, why, NULL);
+    return false;
+}
+
+static bool move(struct console *c, struct arguments *a, const char *why,
+                 bool (*motion)(struct session *s, int n, struct error *err), struct error *err)
+{
+    struct session *s = c->session;
+    int n, position = s->position, op = s->op;
+    if (!arguments_int(a, "a count", 1, MOST, 1, &n, err) || !arguments_done(a, err))
+        return false;
+    return arrived(c, why, motion(s, n, err), position, op, err);
+}
+
+static bool run_step(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "step", session_step, err);
+}
+
+static bool run_stepi(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "stepi", session_stepi, err);
+}
+
+static bool run_next(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "next", session_next, err);
+}
+
+static bool run_token(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "token", session_token, err);
+}
+
+static bool run_finish(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    int position = s->position, op = s->op;
+    return arguments_done(a, err) &&
+           arrived(c, "finish", session_finish(s, err), position, op, err);
+}
+
+static bool needs_prompt(const struct console *c, struct error *err)
+{
+    return c->session->has_prompt ||
+           error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+}
+
+static bool run_goto(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    int column = arguments_column(a), position, op = s->op, layer, last;
+    int old_position = s->position, old_op = s->op;
+    size_t used;
+    enum site site;
+    char word[128];
+    if (!needs_prompt(c, err))
+        return false;
+    if (arguments_end(a))
+        return error_at(err, ERR_USAGE, column, "a position is expected here: goto POS [SITE]");
+    if (!arguments_int(a, "a position", -MOST, MOST, 0, &position, err))
+        return false;
+    int at = position < 0 ? position + s->trace.n_ids : position;
+    if (at < 0 || at >= s->trace.n_ids)
+        return error_at(err, ERR_USAGE, column,
+                        "there is no position %d: the sequence has %d tokens", position,
+                        s->trace.n_ids);
+    column = arguments_column(a);
+    if (!arguments_end(a)) {
+        if (!arguments_string(a, "a site", word, sizeof word, err) || !arguments_done(a, err))
+            return false;
+        bool ok = site_parse(word, &site, &layer, &last, &used, err);
+        if (ok && (word[used] || layer == SITE_ALL_LAYERS || layer != last))
+            ok = error_set(err, ERR_USAGE, "goto takes one site, as in 5.resid_post");
+        if (!ok || !session_find(s, site, layer, &op, err)) {
+            if (err && err->column == 0)
+                err->column = column;
+            return false;
+        }
+    }
+    return arrived(c, "goto", session_goto(s, at, op, err), old_position, old_op, err);
+}
+
+static bool run_until(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    int column = arguments_column(a), n_ops = s->model.program.n_ops;
+    int old_position = s->position, old_op = s->op;
+    char word[128];
+    if (!arguments_string(a, "a site", word, sizeof word, err) || !arguments_done(a, err) ||
+        !needs_prompt(c, err))
+        return false;
+    bool *chosen = mem_alloc_array(c->ledger, MEM_OTHER, (size_t)n_ops, sizeof *chosen, err);
+    if (!chosen)
+        return false;
+    bool ok = sites_match(s, word, column, chosen, err);
+    int to = -1, position = s->position;
+    for (int i = s->op + 1; ok && to < 0 && i < n_ops; i++)
+        to = chosen[i] ? i : -1;
+    if (ok && to < 0) {
+        position++;
+        for (int i = 0; to < 0 && i < n_ops; i++)
+            to = chosen[i] ? i : -1;
+    }
+    mem_free(c->ledger, chosen);
+    if (ok && position >= s->trace.n_ids)
+        ok = error_set(err, ERR_STATE, "the sequence ends before %s comes again (token samples on)",
+                       word);
+    return ok && arrived(c, "until", session_goto(s, position, to, err), old_position, old_op, err);
+}
+
+/* ---- generating ---- */
+
+/* Bytes at the end of s that begin a UTF-8 character without ending it: tokens may split one. */
+static size_t unfinished(const char *s, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back <= n; back++) {
+        unsigned char b = (unsigned char)s[n - back];
+        if (b >= 0xc0)
+            return back < (b >= 0xf0 ? 4u : b >= 0xe0 ? 3u : 2u) ? back : 0;
+        if (b < 0x80)
+            return 0;
+    }
+    return 0;
+}
+
+/* Shows what is whole of the text so far, lines as lines, and keeps the rest. */
+static bool show_text(struct report *r, struct text *pending, bool all, struct error *err)
+{
+    size_t n = pending->n - (all ? 0 : unfinished(pending->data, pending->n));
+    for (size_t at = 0; at < n;) {
+        const char *end = memchr(pending->data + at, '\n', n - at);
+        size_t length = end ? (size_t)(end - (pending->data + at)) : n - at;
+        text_add_shown(&r->text, pending->data + at, length, false);
+        text_add(&r->text, end ? "\n" : "");
+        at += length + (end != NULL);
+    }
+    if (n > 0)
+        memmove(pending->data, pending->data + n, pending->n - n + 1);
+    pending->n -= n;
+    return report_send(r, err);
+}
+
+static bool generated_json(struct console *c, int from, struct error *err)
+{
+    struct session *s = c->session;
+    struct report *r = c->report;
+    struct text text;
+    text_init(&text, c->ledger, MEM_VIEWS);
+    bool ok = true;
+    report_begin(r, "stopped", "generate");
+    report_open(r, "ids", '[');
+    for (int i = from; ok && i < s->trace.n_ids; i++) {
+        report_int(r, NULL, s->trace.ids[i]);
+        ok = session_piece(s, s->trace.ids[i], &text, err);
+    }
+    report_close(r, ']');
+    if (s->model.tokenizer)
+        report_string(r, "text", text.data ? text.data : "", text.n);
+    text_fini(&text);
+    if (!ok || !place_fields(r, s, err))
+        return false;
+    if (s->notice[0])
+        report_string(r, "notice", s->notice, strlen(s->notice));
+    s->notice[0] = '\0';
+    return report_end(r, err);
+}
+
+static bool run_generate(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    struct text pending;
+    int n, done = 0;
+    double seconds = 0;
+    if (!arguments_int(a, "a count", 1, MOST, 1, &n, err) || !arguments_done(a, err) ||
+        !needs_prompt(c, err))
+        return false;
+    int from = s->trace.n_ids, position = s->position, op = s->op, tokens = 0;
+    text_init(&pending, c->ledger, MEM_VIEWS);
+    bool ok = true;
+    for (; ok && done < n; done++) {
+        ok = session_generate(s, 1, err);
+        seconds += s->last_seconds;
+        tokens += s->last_tokens;
+        if (!ok || c->report->json)
+            continue;
+        ok = session_piece(s, s->trace.ids[s->trace.n_ids - 1], &pending, err) &&
+             show_text(c->report, &pending, false, err);
+    }
+    s->last_seconds = seconds;
+    s->last_tokens = tokens;
+    if (!c->report->json && s->trace.n_ids > from) {
+        /* What was generated before it failed is shown, too. */
+        bool shown = show_text(c->report, &pending, true, ok ? err : NULL);
+        text_add(&c->report->text, "\n");
+        ok = ok && shown;
+    }
+    text_fini(&pending);
+    if (ok && c->report->json)
+        return generated_json(c, from, err);
+    return arrived(c, "generate", ok, position, op, err);
+}
+
+/* ---- the table ---- */
+
+const struct command command_run = {
+    .name = "run",
+    .aliases = "r",
+    .usage = "run [TEXT]",
+    .brief = "set the prompt and stand before its first op",
+    .help = "TEXT is taken as it stands behind one blank; wholly in quotes, its escapes (\\n \\t \\\" "
+            "\\x1b)\nare read and the quotes are not part of it. Without TEXT the same prompt "
+            "starts again.",
+    .theme = THEME_RUN,
+    .takes = TAKES_TEXT,
+    .run = run_run,
+};
+
+const struct command command_ids = {
+    .name = "ids",
+    .aliases = "",
+    .usage = "ids N...",
+    .brief = "set the prompt as token ids",
+    .help = "Blanks or commas part the numbers. Nothing is added: no BOS.",
+    .theme = THEME_RUN,
+    .takes = TAKES_TEXT,
+    .run = run_ids,
+};
+
+const struct command command_tokens = {
+    .name = "tokens",
+    .aliases = "",
+    .usage = "tokens [TEXT]",
+    .brief = "the sequence's tokens, or those that TEXT would give",
+    .help = "",
+    .theme = THEME_LOOK,
+    .takes = TAKES_TEXT,
+    .run = run_tokens,
+};
+
+const struct command command_finish = {
+    .name = "finish",
+    .aliases = "fin",
+    .usage = "finish",
+    .brief = "to this token's logits",
+    .help = "Right after run: to the logits of the prompt's last token.",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_finish,
+};
+
+const struct command command_token = {
+    .name = "token",
+    .aliases = "t",
+    .usage = "token [n]",
+    .brief = "to the same op of the next token",
+    .help = "Past the last token this samples one and goes on (set sampler tells how).",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_token,
+};
+
+const struct command command_step = {
+    .name = "step",
+    .aliases = "s",
+    .usage = "step [n]",
+    .brief = "to the next site",
+    .help = "Behind a token's logits comes the next token's first site.",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_step,
+};
+
+const struct command command_stepi = {
+    .name = "stepi",
+    .aliases = "si",
+    .usage = "stepi [n]",
+    .brief = "one op on",
+    .help = "info program lists the ops.",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_stepi,
+};
+
+const struct command command_next = {
+    .name = "next",
+    .aliases = "n",
+    .usage = "next [n]",
+    .brief = "to the next block's end (resid_post)",
+    .help = "Behind the last block come the logits.",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_next,
+};
+
+const struct command command_until = {
+    .name = "until",
+    .aliases = "u",
+    .usage = "until SITE",
+    .brief = "forward to a site",
+    .help = "The next place where it is written, of this token or the next one. Wildcards work: "
+            "*.pattern.",
+    .theme = THEME_RUN,
+    .takes = TAKES_SITE,
+    .repeats = true,
+    .run = run_until,
+};
+
+const struct command command_goto = {
+    .name = "goto",
+    .aliases = "",
+    .usage = "goto POS [SITE]",
+    .brief = "to any place, forwards or backwards",
+    .help = "A negative position counts from the end. Without SITE: the same op as now.",
+    .theme = THEME_RUN,
+    .takes = TAKES_SITE,
+    .run = run_goto,
+};
+
+const struct command command_generate = {
+    .name = "generate",
+    .aliases = "g",
+    .usage = "generate [n]",
+    .brief = "sample n tokens (1) and stand at the last one's logits",
+    .help = "set sampler tells how they are chosen: greedily, unless told otherwise.",
+    .theme = THEME_RUN,
+    .repeats = true,
+    .run = run_generate,
+};

@@ -1,0 +1,114 @@
+/* main.c - midpass MODEL [PROMPT]: options, signals, and who takes over from there. */
+#include "tui/batch.h"
+
+#include "engine/model/safetensors.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef MIDPASS_VERSION
+#define MIDPASS_VERSION "unknown"
+#endif
+
+static volatile int interrupt;
+
+/* Raises the flag that runs look at between ops. Pressed again before anything looked: that
+ * something hangs, and the signal does what it does elsewhere. */
+static void on_interrupt(int sig)
+{
+    if (interrupt) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+    interrupt = 1;
+}
+
+/* A closed pipe is told by the write that fails. Not SIG_IGN, which a shell command's children
+ * would inherit. */
+static void on_pipe(int sig)
+{
+    (void)sig;
+}
+
+static void say(const char *s)
+{
+    ssize_t n = write(STDERR_FILENO, s, strlen(s));
+    (void)n;
+}
+
+/* A checkpoint's file that became shorter while it is mapped. */
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    const char *file = checkpoint_file_at(info->si_addr);
+    if (!file) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+        return;
+    }
+    say("midpass: ");
+    say(file);
+    say(" became shorter, or cannot be read any more, while midpass was using it\n");
+    _exit(EXIT_FAILED);
+}
+
+static void handle_signals(void)
+{
+    struct sigaction a = {0};
+    sigemptyset(&a.sa_mask);
+    a.sa_handler = on_interrupt;
+    sigaction(SIGINT, &a, NULL);
+    a.sa_handler = on_pipe;
+    sigaction(SIGPIPE, &a, NULL);
+    a.sa_flags = SA_SIGINFO;
+    a.sa_sigaction = on_bus_error;
+    sigaction(SIGBUS, &a, NULL);
+}
+
+static int print(const char *s)
+{
+    if (fputs(s, stdout) >= 0 && fflush(stdout) == 0)
+        return EXIT_FINE;
+    perror("midpass: cannot write to standard output");
+    return EXIT_FAILED;
+}
+
+static int run(struct ledger *l, int argc, char **argv)
+{
+    struct options o;
+    struct error err = {0};
+    int status;
+    if (!options_parse(&o, l, argc, argv, &err)) {
+        batch_error(&o, &err);
+        fputs("midpass: --help tells the usage\n", stderr);
+        status = EXIT_USAGE;
+    } else if (o.help) {
+        status = print(options_help);
+    } else if (o.version) {
+        status = print("midpass " MIDPASS_VERSION "\n");
+    } else if (o.plan) {
+        status = batch_plan(&o);
+    } else {
+        status = batch_run(&o, &interrupt);
+    }
+    options_fini(&o);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    /* Characters are the user's; numbers are not: "1.5" means the same everywhere. */
+    setlocale(LC_CTYPE, "");
+    handle_signals();
+    struct ledger *l = ledger_open();
+    if (!l) {
+        fputs("midpass: no memory\n", stderr);
+        return EXIT_FAILED;
+    }
+    int status = run(l, argc, argv);
+    ledger_close(l);
+    return status;
+}

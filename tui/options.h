@@ -1,0 +1,27 @@
+/* options.h - what the command line asks for. */
+#ifndef MIDPASS_OPTIONS_H
+#define MIDPASS_OPTIONS_H
+
+#include "engine/debug/session.h"
+
+struct action {
+    bool is_file; /* -x FILE; else -ex COMMAND */
+    const char *text;
+};
+
+struct options {
+    struct ledger *ledger;
+    const char *model, *prompt, *ids; /* NULL: not given */
+    bool batch, json, plan, help, version;
+    struct session_options session;
+    struct action *actions; /* in the order given */
+    int n_actions;
+};
+
+/* Strings point into argv. False and *err: the command line is off. */
+bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, struct error *err);
+void options_fini(struct options *o);
+/* What --help prints. */
+extern const char options_help[];
+
+#endif
