@@ -13,7 +13,8 @@ static const struct command *const commands[] = {
     &command_run,      &command_ids,    &command_tokens,  &command_finish, &command_token,
     &command_step,     &command_stepi,  &command_next,    &command_until,  &command_goto,
     &command_generate, &command_print,  &command_output,  &command_examine, &command_top,
-    &command_info,     &command_save,   &command_dump,    &command_set,    &command_echo,
+    &command_info,     &command_patch,  &command_delete, &command_enable, &command_disable,
+    &command_save,   &command_dump,    &command_set,    &command_echo,
     &command_source,   &command_shell,  &command_help,    &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
@@ -25,7 +26,7 @@ const struct command *command_at(int i)
 
 const char *command_theme_name(enum command_theme t)
 {
-    static const char *const names[THEMES] = {"Running", "Looking", "Keeping", "Other"};
+    static const char *const names[THEMES] = {"Running", "Looking", "Editing", "Keeping", "Other"};
     return names[t];
 }
 
@@ -180,6 +181,7 @@ bool console_run(struct console *c, const char *line, size_t n, struct error *er
         return false;
     if (n > 0)
         memcpy(copy, from, n);
+    c->placed = false;
     bool ok = run_line(c, copy, n, &own);
     ok = ok ? report_send(c->report, &own) : ok;
     text_clear(&c->report->text);
@@ -208,13 +210,15 @@ bool console_source(struct console *c, const char *path, struct error *err)
         ok = console_run(c, text + at, bare, err);
         at += length + 1;
     }
-    /* The place becomes part of the message: the column is not one of the line that was typed. */
-    if (!ok && err && err->column > 0)
+    /* The place becomes part of the message: the column is not one of the line that was typed. Of
+     * files that source files the innermost is named. */
+    if (!ok && !c->placed && err && err->column > 0)
         error_prefix(err, "%s:%d:%d", path, number - 1, err->column);
-    else if (!ok)
+    else if (!ok && !c->placed)
         error_prefix(err, "%s:%d", path, number - 1);
     if (!ok && err)
         err->column = 0;
+    c->placed = true;
     c->source_depth--;
     mem_free(c->ledger, text);
     return ok;

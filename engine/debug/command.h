@@ -20,6 +20,7 @@ struct console {
     bool quit;
     int exit_code;    /* that quit was given */
     int source_depth; /* of files that source files */
+    bool placed;      /* the error tells its file and line */
     char *repeat;     /* the line that an empty one repeats, or NULL */
 };
 
@@ -42,7 +43,7 @@ struct arguments {
     int format_column;
 };
 
-enum command_theme { THEME_RUN, THEME_LOOK, THEME_SAVE, THEME_OTHER, THEMES };
+enum command_theme { THEME_RUN, THEME_LOOK, THEME_EDIT, THEME_SAVE, THEME_OTHER, THEMES };
 
 /* What may follow a command, for completion. */
 enum command_takes { TAKES_NOTHING, TAKES_TEXT, TAKES_EXPR, TAKES_SITE, TAKES_FILE, TAKES_WORD };
@@ -55,8 +56,8 @@ struct command {
     const char *help;    /* more lines, or "" */
     enum command_theme theme;
     enum command_takes takes;
-    bool repeats;  /* an empty line runs it again */
-    bool outside;  /* touches files or starts programs */
+    bool repeats; /* an empty line runs it again */
+    bool outside; /* touches files or starts programs */
     bool (*run)(struct console *c, struct arguments *a, struct error *err);
     const char *const *words; /* TAKES_WORD: the words that may follow, NULL at the end */
 };

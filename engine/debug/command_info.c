@@ -319,6 +319,7 @@ static const struct topic {
     {"program", "the ops in order; info program L: of a layer (or prelude, tail)", info_program},
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
+    {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
@@ -331,10 +332,7 @@ static bool run_info(struct console *c, struct arguments *a, struct error *err)
     int column = arguments_column(a), found = -1, fits = 0;
     char word[40], list[200] = "";
     size_t at = 0;
-    if (arguments_end(a) && c->report->json)
-        return error_at(err, ERR_USAGE, column, "info what? model, sites, program, memory, tokens, "
-                                                "timing");
-    if (arguments_end(a)) {
+    if (arguments_end(a) && !c->report->json) {
         for (int i = 0; i < N_TOPICS; i++)
             text_printf(&c->report->text, "info %-8s  %s\n", topics[i].name, topics[i].brief);
         return report_send(c->report, err);

@@ -89,14 +89,13 @@ static bool set_sampler(struct console *c, struct arguments *a, struct error *er
 static bool run_set(struct console *c, struct arguments *a, struct error *err)
 {
     bool found;
-    int column = arguments_column(a);
     if (!console_assign(c, a, &found, err))
         return false;
     if (found)
         return true;
     if (arguments_take(a, "sampler"))
         return set_sampler(c, a, err);
-    return error_at(err, ERR_USAGE, column, "set knows sampler and $name = EXPR");
+    return patch_set(c, a, err);
 }
 
 /* ---- echo, source, shell, quit ---- */
@@ -258,9 +257,10 @@ static const char *const set_words[] = {"sampler", NULL};
 const struct command command_set = {
     .name = "set",
     .aliases = "",
-    .usage = "set sampler|$name ...",
-    .brief = "how tokens are sampled; a value under a name",
-    .help = "set sampler greedy\nset sampler temp 0.8 top-p 0.95 seed 1\nset $name = EXPR",
+    .usage = "set sampler|$name|SITE ...",
+    .brief = "how tokens are sampled; a value under a name; an edit here",
+    .help = "set sampler greedy\nset sampler temp 0.8 top-p 0.95 seed 1\nset $name = EXPR\n"
+            "set SITE[slice] = EXPR   (+=, *=) an edit at this position; . is the site stood at",
     .theme = THEME_OTHER,
     .takes = TAKES_WORD,
     .run = run_set,

@@ -7,7 +7,7 @@
 
 /* ---- reading what follows a command (arguments.c) ---- */
 
-bool arguments_end(struct arguments *a); /* nothing but blanks is left */
+bool arguments_end(struct arguments *a);   /* nothing but blanks is left */
 int arguments_column(struct arguments *a); /* of the next word, 1-based */
 /* The next word: what stands up to a blank, or within quotes (then with their escapes, but as
  * it stands). False if there is none. */
@@ -16,8 +16,8 @@ bool arguments_word(struct arguments *a, const char **word, size_t *n);
 bool arguments_string(struct arguments *a, const char *what, char *out, size_t room,
                       struct error *err);
 /* A whole number in [low, high] that may be left out (fallback). */
-bool arguments_int(struct arguments *a, const char *what, int low, int high, int fallback,
-                   int *out, struct error *err);
+bool arguments_int(struct arguments *a, const char *what, int low, int high, int fallback, int *out,
+                   struct error *err);
 /* Error if something is left. */
 bool arguments_done(struct arguments *a, struct error *err);
 /* Whether the rest begins with this word; takes it. */
@@ -38,6 +38,12 @@ bool console_eval(struct console *c, const struct arguments *a, size_t at, size_
 /* `$name = EXPR`: *found is false, without an error, for any other line. */
 bool console_assign(struct console *c, struct arguments *a, bool *found, struct error *err);
 
+/* ---- edits (command_patch.c) ---- */
+
+/* What follows `set` if it is a site: an edit at this position. And `info patches`. */
+bool patch_set(struct console *c, struct arguments *a, struct error *err);
+bool patch_list(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- sites with wildcards (command_save.c) ---- */
 
 /* Marks in chosen[n_ops] the ops that a word names: 5.z, *.pattern, 3-5.resid_post, logits. */
@@ -45,10 +51,10 @@ bool sites_match(const struct session *s, const char *word, int column, bool *ch
                  struct error *err);
 
 /* All commands, each in the file of its theme. */
-extern const struct command command_run, command_ids, command_tokens, command_finish,
-    command_token, command_step, command_stepi, command_next, command_until, command_goto,
-    command_generate, command_print, command_output, command_examine, command_top, command_info,
-    command_save, command_dump, command_set, command_echo, command_source, command_shell,
-    command_help, command_quit;
+extern const struct command command_run, command_ids, command_tokens, command_finish, command_token,
+    command_step, command_stepi, command_next, command_until, command_goto, command_generate,
+    command_print, command_output, command_examine, command_top, command_info, command_patch,
+    command_delete, command_enable, command_disable, command_save, command_dump, command_set,
+    command_echo, command_source, command_shell, command_help, command_quit;
 
 #endif

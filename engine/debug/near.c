@@ -32,7 +32,7 @@ bool near_name(const char *word, size_t n, const char *name)
     size_t m = strlen(name);
     if (n == 0 || n > LONGEST || m > LONGEST)
         return false;
-    if (n >= 2 && strncmp(word, name, n < m ? n : m) == 0)
+    if (n >= 2 && m >= 2 && strncmp(word, name, n < m ? n : m) == 0)
         return true;
     return distance(word, n, name, m) <= (n <= 3 ? 1 : 2) && distance(word, n, name, m) < (int)m;
 }

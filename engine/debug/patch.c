@@ -45,7 +45,7 @@ static float changed(const struct patch *p, float x, float operand)
     return operand;
 }
 
-static void apply_row(struct patch *p, const struct slice *s)
+static void apply_row(struct patch *p, const struct slice *s, bool counts)
 {
     struct pick one = pick_one(0);
     const struct pick *outer = p->n_picks == 2 ? &p->picks[0] : &one;
@@ -67,6 +67,8 @@ static void apply_row(struct patch *p, const struct slice *s)
             after += (double)*x * (double)*x;
         }
     }
+    if (!counts)
+        return;
     p->fired++;
     p->norm_before = sqrt(before);
     p->norm_after = sqrt(after);
@@ -84,6 +86,9 @@ static bool written(void *context, const struct op_view *v, struct error *err)
     struct patches *set = context;
     const struct op *op = &set->trace->model->program.ops[v->op];
     bool by_head = site_axes(op->site) == AXES_HTS;
+    /* A row counts when it is run, not each time it is looked at; the tail runs only then. */
+    const struct program *program = &set->trace->model->program;
+    bool counts = !v->again || v->op >= program->block_op[program->n_layers];
     for (int i = 0; i < set->n; i++) {
         struct patch *p = &set->list[i];
         if (!covers(p, op))
@@ -93,7 +98,7 @@ static bool written(void *context, const struct op_view *v, struct error *err)
             if (pos < p->first || pos > p->last)
                 continue;
             struct slice s = slice_of(p, v, r, by_head, pos + 1, op->width);
-            apply_row(p, &s);
+            apply_row(p, &s, counts);
         }
     }
     return true;

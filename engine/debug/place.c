@@ -38,7 +38,7 @@ static void add_shape(struct text *t, enum site site, const struct value *v)
 {
     const char *p = site_shape_letters(site) + 1;
     int d = 0;
-    text_add(t, "[");
+    text_add(t, "  [");
     /* rot_k's own letter for positions is S, the first; a pattern's S is its keys. */
     for (int axis = 0; d < v->n_dims && *p && *p != ']'; axis++) {
         size_t n = strcspn(p, ",]");
@@ -163,7 +163,7 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
               value_here(s, &there, &v, err);
     if (ok && there) {
         const struct op *op = &s->model.program.ops[s->op];
-        text_printf(t, "  %s  ", site_name(op->site, op->layer, name));
+        text_printf(t, "  %s", site_name(op->site, op->layer, name));
         if (v.n_dims > 0)
             add_shape(t, op->site, &v);
         ok = add_summary(t, s, op->site, &v, err);

@@ -73,7 +73,8 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     bool ok = s->backend && model_open(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
-    ok = ok && plan(s, o, &trace, err) && trace_open(&s->trace, &s->model, &trace, err);
+    ok = ok && plan(s, o, &trace, err) && trace_open(&s->trace, &s->model, &trace, err) &&
+         patches_init(&s->patches, &s->trace, err);
     if (ok && s->model.notice[0])
         snprintf(s->notice, sizeof s->notice, "%s", s->model.notice);
     if (!ok)
@@ -83,6 +84,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 
 void session_close(struct session *s)
 {
+    patches_fini(&s->patches);
     trace_close(&s->trace);
     model_close(&s->model);
     backend_close(s->backend);

@@ -7,7 +7,7 @@
 #ifndef MIDPASS_SESSION_H
 #define MIDPASS_SESSION_H
 
-#include "engine/forward/trace.h"
+#include "engine/debug/patch.h"
 
 struct sampler {
     bool greedy;
@@ -28,6 +28,7 @@ struct session { /* the trace points into it: not to be copied */
     struct backend *backend;
     struct model model;
     struct trace trace;
+    struct patches patches;
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
     int position, op; /* the cursor */

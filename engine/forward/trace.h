@@ -38,6 +38,7 @@ struct op_view {
     float *data;
     size_t row_stride; /* floats; 0 for scores and patterns */
     int head0, heads, n_keys;
+    bool again; /* recomputed to be read: the run itself was earlier */
 };
 
 /* Called after each watched op. False with *err stops the run at this op boundary. */

@@ -129,7 +129,8 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
                             .data = wide,
                             .head0 = head0,
                             .heads = heads,
-                            .n_keys = pos + n};
+                            .n_keys = pos + n,
+                            .again = c->need != NULL};
         if (i <= first) {
             b->scores(b, a, kv, q + (size_t)r * width, pos, n, head0, heads, wide);
             if (!call_hooks(c, &v, err))
@@ -317,7 +318,8 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
                                 .n = c->n,
                                 .data = vm_slot(vm, c->frame, op->out),
                                 .row_stride = (size_t)op->width,
-                                .heads = op->heads};
+                                .heads = op->heads,
+                                .again = c->need != NULL};
             if (!call_hooks(c, &v, err))
                 return false;
         }

@@ -69,7 +69,7 @@ static void compute(struct run *r, enum way way)
     struct trace *t = &r->trace;
     const struct program *p = &r->model.program;
     int n = tokens_of(r), last = p->block_op[p->n_layers] - 1;
-    int32_t ids[TOKENS];
+    int32_t ids[TOKENS] = {0};
     for (int i = 0; i < n; i++)
         ids[i] = (int32_t)((i * i * 7 + i * 3 + 1) % r->model.config.n_vocab);
     must(trace_append(t, ids, n, NULL, &r->err), &r->err);

@@ -60,7 +60,7 @@ static void close_run(struct run *r)
 
 static void compute(struct run *r, int n)
 {
-    int32_t ids[TOKENS];
+    int32_t ids[TOKENS] = {0};
     for (int i = 0; i < n; i++)
         ids[i] = (int32_t)((i * i * 5 + i * 3 + 1) % r->model.config.n_vocab);
     if (r->trace.n_ids == 0)

@@ -1,0 +1,387 @@
+/* command_patch.c - edits: patch, set SITE, and what is done with those that are there. */
+#include "engine/debug/command_parts.h"
+
+#include "engine/debug/place.h"
+#include "engine/debug/session_scope.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- reading SITE[slice] [at POS] ---- */
+
+static bool read_number(struct arguments *a, long *out)
+{
+    char *end;
+    if (a->at >= a->n)
+        return false;
+    *out = strtol(a->line + a->at, &end, 10);
+    size_t used = (size_t)(end - (a->line + a->at));
+    if (used == 0 || a->at + used > a->n || *out < INT32_MIN / 2 || *out > INT32_MAX / 2)
+        return false;
+    a->at += used;
+    return true;
+}
+
+static bool take(struct arguments *a, char c)
+{
+    if (arguments_end(a) || a->line[a->at] != c)
+        return false;
+    a->at++;
+    return true;
+}
+
+/* One axis: "3", "-1", "a:b", ":"; n is its length. */
+static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct error *err)
+{
+    int column = arguments_column(a);
+    long first = 0, last = (long)n;
+    bool has_first = read_number(a, &first);
+    if (!take(a, ':')) {
+        if (!has_first)
+            return error_at(err, ERR_USAGE, column, "an index or a slice a:b is expected here");
+        if (first < -n || first >= n)
+            return error_at(err, ERR_USAGE, column, "index %ld is out of range: there are %lld",
+                            first, (long long)n);
+        *out = pick_one(first < 0 ? first + n : first);
+        return true;
+    }
+    arguments_end(a);
+    read_number(a, &last);
+    first = first < 0 ? first + (long)n : first;
+    last = last < 0 ? last + (long)n : last > n ? (long)n : last;
+    if (first < 0 || last <= first)
+        return error_at(err, ERR_USAGE, column, "the slice is empty");
+    *out = (struct pick){.first = first, .step = 1, .count = (size_t)(last - first)};
+    return true;
+}
+
+/* The slice of the value at one position; what brackets leave out is whole. */
+static bool read_slice(struct console *c, struct arguments *a, const struct op *op,
+                       struct patch_spec *spec, struct error *err)
+{
+    enum site_axes axes = site_axes(op->site);
+    int n = axes == AXES_HTS || axes == AXES_THX ? 2 : 1;
+    int64_t dims[2] = {n == 2 ? op->heads : op->width, axes == AXES_HTS
+                                                           ? c->session->trace.n_ctx
+                                                           : op->width / (n == 2 ? op->heads : 1)};
+    spec->n_picks = n;
+    for (int i = 0; i < n; i++)
+        spec->picks[i] = pick_all((size_t)dims[i]);
+    if (!take(a, '['))
+        return true;
+    for (int i = 0;; i++) {
+        if (i == n)
+            return error_at(err, ERR_USAGE, arguments_column(a),
+                            "%s has %d axes at one position (positions are named by at)",
+                            site_suffix(op->site), n);
+        if (!read_pick(a, dims[i], &spec->picks[i], err))
+            return false;
+        if (take(a, ']'))
+            return true;
+        if (!take(a, ','))
+            return error_at(err, ERR_USAGE, arguments_column(a), "\",\" or \"]\" is expected here");
+    }
+}
+
+/* "at 5", "at -1", "at 3-7", "at *". */
+static bool read_positions(struct console *c, struct arguments *a, struct patch_spec *spec,
+                           struct error *err)
+{
+    struct session *s = c->session;
+    long first, last;
+    spec->first = 0;
+    spec->last = PATCH_TO_THE_END;
+    if (!arguments_take(a, "at"))
+        return true;
+    int column = arguments_column(a);
+    if (take(a, '*'))
+        return true;
+    if (!read_number(a, &first))
+        return error_at(err, ERR_USAGE, column,
+                        "behind \"at\" a position, a range 3-7 or * is expected");
+    last = first = first < 0 ? first + s->trace.n_ids : first;
+    if (a->at < a->n && a->line[a->at] == '-') {
+        a->at++;
+        if (!read_number(a, &last))
+            return error_at(err, ERR_USAGE, arguments_column(a),
+                            "the range's end is expected here");
+    }
+    if (first < 0 || last < first || last >= s->trace.n_ctx)
+        return error_at(err, ERR_USAGE, column, "there are no such positions");
+    spec->first = (int)first;
+    spec->last = (int)last;
+    return true;
+}
+
+static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec,
+                      struct error *err)
+{
+    const struct program *p = &c->session->model.program;
+    int column = arguments_column(a);
+    size_t used;
+    if (a->at < a->n && a->line[a->at] == '.' && c->session->op >= 0) {
+        const struct op *here = &p->ops[c->session->op];
+        if (!here->site)
+            return error_at(err, ERR_USAGE, column, "the cursor stands at no site");
+        spec->site = here->site;
+        spec->layer_first = spec->layer_last = here->layer < 0 ? 0 : here->layer;
+        a->at++;
+    } else {
+        if (!site_parse(a->line + a->at, &spec->site, &spec->layer_first, &spec->layer_last, &used,
+                        err)) {
+            if (err)
+                err->column = column;
+            return false;
+        }
+        a->at += used;
+    }
+    if (spec->layer_first == SITE_ALL_LAYERS) {
+        spec->layer_first = 0;
+        spec->layer_last = p->n_layers - 1;
+    }
+    int op;
+    if (!session_find(c->session, spec->site, spec->layer_first, &op, err) ||
+        !session_find(c->session, spec->site, spec->layer_last, &op, err)) {
+        if (err)
+            err->column = column;
+        return false;
+    }
+    return read_slice(c, a, &p->ops[op], spec, err);
+}
+
+/* ---- what is written ---- */
+
+/* The slice's mean over the positions that are known. */
+static bool mean_over_positions(struct console *c, const struct patch_spec *spec, struct value *out,
+                                struct error *err)
+{
+    struct session *s = c->session;
+    struct source source;
+    int op;
+    if (site_axes(spec->site) == AXES_HTS)
+        return error_set(err, ERR_USAGE, "scores and patterns have no mean over positions");
+    if (spec->layer_first != spec->layer_last)
+        return error_set(err, ERR_USAGE, "a mean is of one layer");
+    if (!session_find(s, spec->site, spec->layer_first, &op, err))
+        return false;
+    session_source(s, op, &source);
+    size_t rows = (size_t)session_known(s, op), count = pick_count(spec->picks, spec->n_picks);
+    if (rows == 0)
+        return error_set(err, ERR_STATE, "no position of it is computed yet");
+    struct pick picks[3] = {pick_all(rows), spec->picks[0], spec->picks[1]};
+    struct value all;
+    value_init(&all, c->ledger);
+    size_t dims[2] = {rows, count};
+    bool ok = value_set_shape(&all, 2, dims, err) &&
+              session_read(s, &source, picks, all.data, err) &&
+              value_reduce(VALUE_MEAN, &all, 0, out, err);
+    value_fini(&all);
+    return ok;
+}
+
+/* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR". */
+static bool read_operation(struct console *c, struct arguments *a, struct patch_spec *spec,
+                           struct value *operand, struct error *err)
+{
+    int column = arguments_column(a);
+    if (arguments_take(a, "zero"))
+        return arguments_done(a, err);
+    if (arguments_take(a, "mean"))
+        return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
+    if (take(a, '=') || arguments_take(a, "=")) {
+        spec->kind = PATCH_SET;
+    } else if (arguments_take(a, "add") ||
+               (a->at + 1 < a->n && memcmp(a->line + a->at, "+=", 2) == 0)) {
+        spec->kind = PATCH_ADD;
+        a->at += a->line[a->at] == '+' ? 2 : 0;
+    } else if (arguments_take(a, "scale") ||
+               (a->at + 1 < a->n && memcmp(a->line + a->at, "*=", 2) == 0)) {
+        spec->kind = PATCH_SCALE;
+        a->at += a->line[a->at] == '*' ? 2 : 0;
+    } else {
+        return error_at(err, ERR_USAGE, column,
+                        "= EXPR, zero, mean, scale X or add EXPR is expected here");
+    }
+    return console_eval(c, a, a->at, a->n, operand, err);
+}
+
+/* ---- saying it ---- */
+
+static bool say_patch(struct console *c, const struct patch *p, const char *why, struct error *err)
+{
+    struct report *r = c->report;
+    char name[64], where[48] = "every position", layers[24] = "";
+    site_name(p->site, p->layer_first, name);
+    if (p->layer_last != p->layer_first)
+        snprintf(layers, sizeof layers, " to layer %d", p->layer_last);
+    if (p->first == p->last)
+        snprintf(where, sizeof where, "position %d", p->first);
+    else if (p->first > 0 || p->last != PATCH_TO_THE_END)
+        snprintf(where, sizeof where, "positions %d to %d", p->first, p->last);
+    if (r->json) {
+        report_begin(r, "cmd", why);
+        report_int(r, "id", p->id);
+        report_string(r, "site", name, strlen(name));
+        report_int(r, "layer_last", p->layer_last);
+        report_int(r, "first", p->first);
+        report_int(r, "last", p->last == PATCH_TO_THE_END ? -1 : p->last);
+        report_bool(r, "enabled", p->enabled);
+        report_int(r, "fired", p->fired);
+        report_number(r, "norm_before", p->norm_before);
+        report_number(r, "norm_after", p->norm_after);
+        report_string(r, "text", p->text, strlen(p->text));
+        return report_end(r, err);
+    }
+    text_printf(&r->text, "Patch %d at %s%s, %s%s: ", p->id, name, layers, where,
+                p->enabled ? "" : " (disabled)");
+    text_add_shown(&r->text, p->text, strlen(p->text), false);
+    if (p->fired)
+        text_printf(&r->text, "\n  changed %ld row%s, the last one's norm from %g to %g\n",
+                    p->fired, p->fired == 1 ? "" : "s", p->norm_before, p->norm_after);
+    else
+        text_add(&r->text, "\n  has not fired yet\n");
+    return report_send(r, err);
+}
+
+/* After an edit everything up to the cursor is computed again, so that it shows at once. */
+static bool settle(struct console *c, struct error *err)
+{
+    struct session *s = c->session;
+    bool at_start = s->at_start;
+    if (!s->has_prompt)
+        return true;
+    bool ok = session_goto(s, s->position, s->op, err);
+    s->at_start = at_start;
+    return ok;
+}
+
+static bool add(struct console *c, struct arguments *a, bool once, struct error *err)
+{
+    struct session *s = c->session;
+    struct patch_spec spec = {0};
+    struct value operand;
+    size_t start = arguments_column(a) - 1;
+    value_init(&operand, c->ledger);
+    spec.operand = &operand;
+    spec.text = a->line + start;
+    bool ok = read_site(c, a, &spec, err) && read_positions(c, a, &spec, err);
+    if (once) {
+        spec.first = spec.last = s->position;
+        ok =
+            ok && (s->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)"));
+    }
+    int id = 0;
+    if (ok && read_operation(c, a, &spec, &operand, err))
+        id = patches_add(&s->patches, &spec, err);
+    value_fini(&operand);
+    return id && settle(c, err) &&
+           say_patch(c, patches_find(&s->patches, id), once ? "set" : "patch", err);
+}
+
+bool patch_set(struct console *c, struct arguments *a, struct error *err)
+{
+    return add(c, a, true, err);
+}
+
+static bool run_patch(struct console *c, struct arguments *a, struct error *err)
+{
+    return add(c, a, false, err);
+}
+
+bool patch_list(struct console *c, struct arguments *a, struct error *err)
+{
+    const struct patches *p = &c->session->patches;
+    if (!arguments_done(a, err))
+        return false;
+    for (int i = 0; i < p->n; i++)
+        if (!say_patch(c, &p->list[i], "patch", err))
+            return false;
+    if (p->n == 0 && !c->report->json) {
+        text_add(&c->report->text, "no patches\n");
+        return report_send(c->report, err);
+    }
+    return true;
+}
+
+/* "patch N" behind delete, enable and disable. */
+static bool read_id(struct arguments *a, int *id, struct error *err)
+{
+    int column = arguments_column(a);
+    if (!arguments_take(a, "patch"))
+        return error_at(err, ERR_USAGE, column, "patch N is expected here");
+    column = arguments_column(a);
+    if (arguments_end(a))
+        return error_at(err, ERR_USAGE, column, "the patch's number is expected here");
+    return arguments_int(a, "the patch's number", 1, INT32_MAX, 0, id, err) &&
+           arguments_done(a, err);
+}
+
+static bool run_delete(struct console *c, struct arguments *a, struct error *err)
+{
+    int id;
+    return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
+}
+
+static bool run_enable(struct console *c, struct arguments *a, struct error *err)
+{
+    int id;
+    return read_id(a, &id, err) && patches_enable(&c->session->patches, id, true, err) &&
+           settle(c, err);
+}
+
+static bool run_disable(struct console *c, struct arguments *a, struct error *err)
+{
+    int id;
+    return read_id(a, &id, err) && patches_enable(&c->session->patches, id, false, err) &&
+           settle(c, err);
+}
+
+const struct command command_patch = {
+    .name = "patch",
+    .aliases = "",
+    .usage = "patch SITE[slice] [at POS] OP",
+    .brief = "a lasting edit, numbered",
+    .help =
+        "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR\n"
+        "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20].\n"
+        "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
+        "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
+        "What depends on it is computed again; info patches shows what each one did.",
+    .theme = THEME_EDIT,
+    .takes = TAKES_SITE,
+    .run = run_patch,
+};
+
+const struct command command_delete = {
+    .name = "delete",
+    .aliases = "d",
+    .usage = "delete patch N",
+    .brief = "take a patch away; the earlier bits come back",
+    .help = "",
+    .theme = THEME_EDIT,
+    .takes = TAKES_NOTHING,
+    .run = run_delete,
+};
+
+const struct command command_enable = {
+    .name = "enable",
+    .aliases = "",
+    .usage = "enable patch N",
+    .brief = "let a disabled patch hold again",
+    .help = "",
+    .theme = THEME_EDIT,
+    .takes = TAKES_NOTHING,
+    .run = run_enable,
+};
+
+const struct command command_disable = {
+    .name = "disable",
+    .aliases = "",
+    .usage = "disable patch N",
+    .brief = "keep a patch, without its effect",
+    .help = "",
+    .theme = THEME_EDIT,
+    .takes = TAKES_NOTHING,
+    .run = run_disable,
+};
