@@ -7,8 +7,8 @@
  *
  *   bench_kernels [isa|best [threads [rounds [word]]]]   word: only lines that have it */
 #include "kernels/kernels.h"
+#include "tests/support/limits.h"
 
-#include <omp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,134 +17,6 @@
 
 #define BUFFER     ((size_t)256 << 20)
 #define ROUNDS_MAX 99
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-/* ---- what the machine can do ----------------------------------------------------------------- */
-
-typedef float lanes16 __attribute__((vector_size(64)));
-typedef uint64_t words8 __attribute__((vector_size(64)));
-
-#if defined(__x86_64__)
-#define CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default"), noinline))
-#else
-#define CLONES __attribute__((noinline))
-#endif
-
-/* Chains in registers alone, more of them than it takes to hide an addition's latency. The
- * registers are named here: a compiler may keep an array of chains in memory. */
-#if defined(__x86_64__)
-#define FMA(r)  "vfmadd231ps %%" r "30, %%" r "31, %%" r
-#define FMA2(r) "vfmadd231ps %%" r "12, %%" r "13, %%" r
-
-static void chains_avx512(long steps)
-{
-#define Z(i) FMA("zmm") i "\n\t"
-    __asm__ volatile(
-        "vpxorq %%zmm30, %%zmm30, %%zmm30\n\tvpxorq %%zmm31, %%zmm31, %%zmm31\n\t"
-        "1:\n\t" Z("0") Z("1") Z("2") Z("3") Z("4") Z("5") Z("6") Z("7") Z("8") Z("9") Z("10")
-        Z("11") Z("12") Z("13") Z("14") Z("15") Z("16") Z("17") Z("18") Z("19") Z("20") Z("21")
-        Z("22") Z("23") "dec %0\n\tjnz 1b\n\tvzeroupper"
-        : "+r"(steps)
-        :
-        : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-          "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-#undef Z
-}
-
-static void chains_avx2(long steps)
-{
-#define Y(i) FMA2("ymm") i "\n\t"
-    __asm__ volatile(
-        "vxorps %%ymm12, %%ymm12, %%ymm12\n\tvxorps %%ymm13, %%ymm13, %%ymm13\n\t"
-        "1:\n\t" Y("0") Y("1") Y("2") Y("3") Y("4") Y("5") Y("6") Y("7") Y("8") Y("9") Y("10")
-        Y("11") "dec %0\n\tjnz 1b\n\tvzeroupper"
-        : "+r"(steps)
-        :
-        : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-          "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-#undef Y
-}
-#endif
-
-static void chains_plain(long steps)
-{
-    static volatile float keep;
-    float a[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-    for (long s = 0; s < steps; s++)
-        for (int i = 0; i < 8; i++)
-            a[i] = a[i] * 0.999f + 1e-9f;
-    keep = a[0] + a[1] + a[2] + a[3] + a[4] + a[5] + a[6] + a[7];
-    (void)keep;
-}
-
-/* Fused multiply-adds a second, each counted as two operations. */
-static double peak_measure(const char *isa, int threads)
-{
-    void (*chains)(long) = chains_plain;
-    double each = 8;
-#if defined(__x86_64__)
-    if (strncmp(isa, "avx512", 6) == 0)
-        chains = chains_avx512, each = 24 * 16;
-    else if (strncmp(isa, "avx2", 4) == 0)
-        chains = chains_avx2, each = 12 * 8;
-#else
-    (void)isa;
-#endif
-    const long steps = 1000000;
-    double begin = now();
-#pragma omp parallel num_threads(threads)
-    chains(steps);
-    return 2 * each * (double)steps * threads / (now() - begin);
-}
-
-static CLONES uint64_t words_read(const char *p, size_t bytes)
-{
-    words8 sum[4] = {{0}};
-    const size_t part = bytes / 4; /* four streams: faster than one here */
-    for (size_t i = 0; i < part; i += sizeof *sum)
-        for (size_t k = 0; k < 4; k++)
-            sum[k] ^= *(const words8 *)(const void *)(p + part * k + i);
-    sum[0] ^= sum[1] ^ sum[2] ^ sum[3];
-    return sum[0][0] ^ sum[0][7];
-}
-
-/* The same in one stream, with what comes next asked for early. */
-static CLONES uint64_t words_stream(const char *p, size_t bytes)
-{
-    words8 sum = {0};
-    for (size_t i = 0; i < bytes; i += sizeof sum) {
-        __builtin_prefetch(p + i + 4096);
-        sum ^= *(const words8 *)(const void *)(p + i);
-    }
-    return sum[0] ^ sum[7];
-}
-
-/* Bytes a second. The threads share the buffer, in blocks. */
-static double reading_measure(uint64_t (*read)(const char *, size_t), const char *buffer,
-                              int threads)
-{
-    const size_t block = (size_t)1 << 18;
-    uint64_t sum = 0;
-    double begin = now();
-#pragma omp parallel for num_threads(threads) schedule(dynamic) reduction(^ : sum)
-    for (size_t i = 0; i < BUFFER / block; i++)
-        sum ^= read(buffer + i * block, block);
-    double seconds = now() - begin;
-    return sum == 12345 ? 0 : (double)BUFFER / seconds;
-}
-
-static double bandwidth_measure(const char *buffer, int threads)
-{
-    double streams = reading_measure(words_read, buffer, threads);
-    double stream = reading_measure(words_stream, buffer, threads);
-    return streams > stream ? streams : stream;
-}
 
 /* ---- the kernels ----------------------------------------------------------------------------- */
 
@@ -182,8 +54,8 @@ static struct line lines[] = {
 
 struct machine {
     struct backend *b;
-    char *buffer;      /* weights, keys and values are taken from it */
-    float *x, *out;    /* rows */
+    char *buffer;   /* weights, keys and values are taken from it */
+    float *x, *out; /* rows */
     struct workspace work;
 };
 
@@ -224,7 +96,7 @@ static double line_rate(struct machine *m, struct line *l)
         work = (double)l->n_out * l->n_in * (double)dtype_size(l->dtype);
     if (l->attention && l->n == 1)
         work = 2.0 * l->kv_heads * l->n_in * (double)sizeof(float) * l->keys;
-    double begin = now(), seconds;
+    double begin = limit_seconds(), seconds;
     size_t times = 0;
     do {
         if (l->attention)
@@ -232,7 +104,7 @@ static double line_rate(struct machine *m, struct line *l)
         else
             product(m, l, times);
         times++;
-        seconds = now() - begin;
+        seconds = limit_seconds() - begin;
     } while (seconds < 0.12);
     return work * (double)times / seconds;
 }
@@ -244,8 +116,8 @@ static bool reads(const struct line *l)
 
 static double limit_measure(const struct machine *m, const struct line *l)
 {
-    return reads(l) ? bandwidth_measure(m->buffer, m->b->n_threads)
-                    : peak_measure(m->b->detail, m->b->n_threads);
+    return reads(l) ? limit_read_rate(m->buffer, BUFFER, m->b->n_threads, 2)
+                    : limit_fma_rate(m->b->n_threads);
 }
 
 static int ratio_order(const void *a, const void *b)
@@ -312,7 +184,8 @@ int main(int argc, char **argv)
         }
     }
     printf("%s: reads %.1f GB/s, peak %.0f GFLOP/s (best of %d rounds)\n\n%-42s %16s  %s\n",
-           m.b->detail, bandwidth * 1e-9, peak * 1e-9, rounds, "", "best", "of the limit: median, best");
+           m.b->detail, bandwidth * 1e-9, peak * 1e-9, rounds, "", "best",
+           "of the limit: median, best");
     for (size_t i = 0; i < N_LINES; i++) {
         struct line *l = &lines[i];
         if (!strstr(l->name, word))
