@@ -15,6 +15,9 @@
 #define MATMUL_ROWS  512
 #define FEW_DOT_ROWS DOT_ROWS
 #define FEW_MIX_ROWS 4
+/* Bytes beyond the next run that one row's weights are asked for, into the second-level cache:
+ * where rows follow each other, some rows on. Measured: narrow weights gain a quarter by it. */
+#define FETCH_AHEAD  16384
 
 /* Floats of scratch: a panel of weights, and for the mix rule the rows' part in a run. */
 #define DOT_SCRATCH    (DOT_PANEL * DOT_RUN)
@@ -56,7 +59,7 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *
         vec weights[4];
         UNROLL for (int j = 0; j < m; j++) {
             if (next)
-                __builtin_prefetch(weights_at(t, ahead[j], k));
+                __builtin_prefetch((const char *)weights_at(t, ahead[j], k) + FETCH_AHEAD, 0, 2);
             weights[j] = weights_load(t, weights_at(t, row[j], k));
         }
         UNROLL for (int i = 0; i < n; i++) {
