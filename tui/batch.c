@@ -106,8 +106,8 @@ static int run_prompt(struct batch *b)
         text_init(&line, o->ledger, MEM_OTHER);
         text_add(&line, "ids ");
         text_add(&line, o->ids);
-        int status = text_ok(&line, &err) ? run_line(b, line.data, line.n)
-                                          : failed(b, NULL, 0, &err);
+        int status =
+            text_ok(&line, &err) ? run_line(b, line.data, line.n) : failed(b, NULL, 0, &err);
         text_fini(&line);
         return status;
     }
@@ -225,8 +225,8 @@ int batch_plan(const struct options *o)
     struct error err = {0};
     report_init(&r, o->ledger, o->json, write_out, NULL);
     text_init(&text, o->ledger, MEM_OTHER);
-    bool ok = plan_report(o->ledger, o->model, o->session.trace.n_ctx, o->session.budget, &text,
-                          &err);
+    bool ok =
+        plan_report(o->ledger, o->model, o->session.trace.n_ctx, o->session.budget, &text, &err);
     if (ok && o->json) {
         report_begin(&r, "cmd", "plan");
         report_string(&r, "text", text.data, text.n);

@@ -7,7 +7,8 @@
 const char options_help[] =
     "usage: midpass [options] MODEL [PROMPT]\n"
     "\n"
-    "MODEL is a folder with config.json, model.safetensors and tokenizer.json, or a model's name in\n"
+    "MODEL is a folder with config.json, model.safetensors and tokenizer.json, or a model's name "
+    "in\n"
     "the local Hugging Face cache. PROMPT is run before any command.\n"
     "\n"
     "  --batch          no questions; end with a non-zero status at the first error\n"
@@ -117,9 +118,7 @@ static bool set_value(struct parse *p, const char *name, const char *value)
         return s->budget > 0 || error_set(p->err, ERR_USAGE, "--mem 0 leaves nothing to run in");
     }
     if (strcmp(name, "--rope") == 0) {
-        s->trace.regime = *value == 's'   ? REGIME_SHORT
-                          : *value == 'l' ? REGIME_LONG
-                                          : REGIME_AUTO;
+        s->trace.regime = *value == 's' ? REGIME_SHORT : *value == 'l' ? REGIME_LONG : REGIME_AUTO;
         return one_of(p, name, value, regimes);
     }
     if (strcmp(name, "--device") == 0) {
@@ -132,8 +131,8 @@ static bool set_value(struct parse *p, const char *name, const char *value)
 
 static bool takes_value(const char *name)
 {
-    static const char *const names[] = {"-x",    "-ex",    "--ex",     "--ids",
-                                        "--ctx", "--mem",  "--rope",   "--threads",
+    static const char *const names[] = {"-x",    "-ex",     "--ex",     "--ids",
+                                        "--ctx", "--mem",   "--rope",   "--threads",
                                         "--isa", "--chunk", "--stride", "--device"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
@@ -183,8 +182,9 @@ bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, s
         } else if (!o->prompt) {
             o->prompt = word;
         } else {
-            return error_set(err, ERR_USAGE, "\"%.40s\" is one word too many: a prompt of several "
-                                             "words stands in quotes",
+            return error_set(err, ERR_USAGE,
+                             "\"%.40s\" is one word too many: a prompt of several "
+                             "words stands in quotes",
                              word);
         }
     }

@@ -80,8 +80,8 @@ bool arguments_string(struct arguments *a, const char *what, char *out, size_t r
     return copy_word(word, n, what, column, out, room, err);
 }
 
-bool arguments_int(struct arguments *a, const char *what, int low, int high, int fallback,
-                   int *out, struct error *err)
+bool arguments_int(struct arguments *a, const char *what, int low, int high, int fallback, int *out,
+                   struct error *err)
 {
     int column = arguments_column(a);
     const char *word;
@@ -151,8 +151,8 @@ char *arguments_text(struct console *c, struct arguments *a, size_t *n, bool *qu
         size_t last = end;
         while (last > probe.at && blank(a->line[last - 1]))
             last--;
-        if (last - probe.at >= 2 && word_length(a->line + probe.at, last - probe.at) ==
-                                        last - probe.at &&
+        if (last - probe.at >= 2 &&
+            word_length(a->line + probe.at, last - probe.at) == last - probe.at &&
             a->line[last - 1] == '"' && !memchr(a->line + probe.at, '\0', last - probe.at)) {
             struct expr *e = expr_parse(c->ledger, a->line + probe.at, last - probe.at,
                                         arguments_column(&probe), NULL);

@@ -17,16 +17,17 @@ static void model_lines(struct console *c)
     const struct config *k = &m->config;
     char size[24];
     text_printf(t, "%s  %s  %s\n", m->name, k->model_type, m->folder);
-    text_printf(t, "layers %d  heads %d (key/value %d) of %d  d_model %d  d_mlp %d  vocabulary %d\n",
-                k->n_layers, k->n_heads, k->n_kv_heads, k->d_head, k->d_model, k->d_mlp,
-                k->n_vocab);
+    text_printf(
+        t, "layers %d  heads %d (key/value %d) of %d  d_model %d  d_mlp %d  vocabulary %d\n",
+        k->n_layers, k->n_heads, k->n_kv_heads, k->d_head, k->d_model, k->d_mlp, k->n_vocab);
     text_printf(t, "%lld parameters, %s in %s, %s\n", (long long)m->n_params,
                 mem_format(m->weight_bytes, size), m->dtypes,
                 k->tied ? "embedding and unembedding are one" : "unembedding of its own");
     text_printf(t, "positions up to %d", s->trace.n_ctx);
     if (s->trace.n_ctx < k->n_ctx)
         text_printf(t, " (--ctx; the model's own limit is %d)", k->n_ctx);
-    text_printf(t, "\ntokenizer %s\n", m->tokenizer ? "tokenizer.json" : "none (ids N... sets a prompt)");
+    text_printf(t, "\ntokenizer %s\n",
+                m->tokenizer ? "tokenizer.json" : "none (ids N... sets a prompt)");
     text_printf(t, "runs on %s: %s\n", s->backend->name, s->backend->detail);
     if (m->notice[0])
         text_printf(t, "%s\n", m->notice);
@@ -123,8 +124,7 @@ static bool info_sites(struct console *c, struct arguments *a, struct error *err
     char word[128];
     int column = arguments_column(a);
     bool all = arguments_end(a); /* then the layers are folded into one */
-    bool *chosen =
-        mem_alloc_array(c->ledger, MEM_OTHER, (size_t)p->n_ops, sizeof *chosen, err);
+    bool *chosen = mem_alloc_array(c->ledger, MEM_OTHER, (size_t)p->n_ops, sizeof *chosen, err);
     if (!chosen)
         return false;
     for (int i = 0; all && i < p->n_ops; i++)
@@ -229,12 +229,10 @@ static void memory_lines(struct console *c)
                         mem_format(ledger_now(c->ledger, category, place), now),
                         mem_format(ledger_peak(c->ledger, category, place), peak));
         }
-    text_printf(t, "%-23s %12s %12s\n", "all but mapped",
-                mem_format(ledger_total(c->ledger), now),
+    text_printf(t, "%-23s %12s %12s\n", "all but mapped", mem_format(ledger_total(c->ledger), now),
                 mem_format(ledger_total_peak(c->ledger), peak));
-    text_printf(t, "budget %s  resident %s (peak %s)",
-                mem_format(c->session->budget, now), mem_format(mem_resident(), peak),
-                mem_format(mem_resident_peak(), mark));
+    text_printf(t, "budget %s  resident %s (peak %s)", mem_format(c->session->budget, now),
+                mem_format(mem_resident(), peak), mem_format(mem_resident_peak(), mark));
     text_printf(t, "  the system could give %s more\n", mem_format(mem_available(), now));
     const struct trace *trace = &c->session->trace;
     char every[32] = "every layer";
@@ -324,8 +322,8 @@ static const struct topic {
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",  "program", "memory",
-                                          "tokens", "patches", "timing", NULL};
+static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
+                                          "tokens", "patches", "timing",  NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

@@ -140,8 +140,8 @@ static bool run_echo(struct console *c, struct arguments *a, struct error *err)
 static bool run_source(struct console *c, struct arguments *a, struct error *err)
 {
     char path[4096];
-    return arguments_string(a, "a file's name", path, sizeof path, err) &&
-           arguments_done(a, err) && console_source(c, path, err);
+    return arguments_string(a, "a file's name", path, sizeof path, err) && arguments_done(a, err) &&
+           console_source(c, path, err);
 }
 
 static bool run_shell(struct console *c, struct arguments *a, struct error *err)
@@ -166,8 +166,7 @@ static bool run_shell(struct console *c, struct arguments *a, struct error *err)
 
 static bool run_quit(struct console *c, struct arguments *a, struct error *err)
 {
-    if (!arguments_int(a, "an exit code", 0, 125, 0, &c->exit_code, err) ||
-        !arguments_done(a, err))
+    if (!arguments_int(a, "an exit code", 0, 125, 0, &c->exit_code, err) || !arguments_done(a, err))
         return false;
     c->quit = true;
     return true;
@@ -202,8 +201,9 @@ static void help_all(struct text *t)
                 text_printf(t, "  %-28.28s %s\n", k->usage, k->brief);
         }
     }
-    text_add(t, "\nhelp COMMAND tells more, help expressions what can be printed. Unique prefixes of "
-                "a name do.\n");
+    text_add(t,
+             "\nhelp COMMAND tells more, help expressions what can be printed. Unique prefixes of "
+             "a name do.\n");
 }
 
 static void help_command(struct text *t, const struct command *k)

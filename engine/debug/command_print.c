@@ -48,8 +48,8 @@ bool console_assign(struct console *c, struct arguments *a, bool *found, struct 
     name[n] = '\0';
     struct value v;
     value_init(&v, c->ledger);
-    bool ok = console_eval(c, a, at + 1, a->n, &v, err) &&
-              variables_set(&c->variables, name, &v, err);
+    bool ok =
+        console_eval(c, a, at + 1, a->n, &v, err) && variables_set(&c->variables, name, &v, err);
     struct report *r = c->report;
     if (ok && r->json) {
         report_begin(r, "cmd", "set");
@@ -265,8 +265,9 @@ const struct command command_print = {
     .aliases = "p inspect",
     .usage = "print[/a] EXPR",
     .brief = "a value, kept as $1, $2, ...",
-    .help = "Values of more than 1000 numbers are summarised; print/a shows all. $name = EXPR keeps "
-            "one\nunder a name. help expressions tells what an EXPR is.",
+    .help =
+        "Values of more than 1000 numbers are summarised; print/a shows all. $name = EXPR keeps "
+        "one\nunder a name. help expressions tells what an EXPR is.",
     .theme = THEME_LOOK,
     .takes = TAKES_EXPR,
     .run = run_print,

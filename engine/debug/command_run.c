@@ -76,8 +76,7 @@ static bool run_ids(struct console *c, struct arguments *a, struct error *err)
         }
         if (n == room) {
             room = room ? 2 * room : 64;
-            int32_t *more =
-                mem_resize(c->ledger, MEM_OTHER, ids, (size_t)room * sizeof *ids, err);
+            int32_t *more = mem_resize(c->ledger, MEM_OTHER, ids, (size_t)room * sizeof *ids, err);
             ok = more != NULL;
             ids = more ? more : ids;
         }
@@ -118,8 +117,8 @@ static bool list_tokens(struct console *c, const int32_t *ids, int n, struct err
             text_printf(&r->text, "%s#%-5d %6d  ", here ? "=> " : "   ", i, (int)ids[i]);
             if (!place_add_token(&r->text, s, ids[i], err))
                 return false;
-            text_add(&r->text, ids == s->trace.ids && i == s->n_prompt ? "  generated from here\n"
-                                                                       : "\n");
+            text_add(&r->text,
+                     ids == s->trace.ids && i == s->n_prompt ? "  generated from here\n" : "\n");
         }
         if (!report_trickle(r, err))
             return false;
@@ -211,8 +210,7 @@ static bool run_finish(struct console *c, struct arguments *a, struct error *err
 
 static bool needs_prompt(const struct console *c, struct error *err)
 {
-    return c->session->has_prompt ||
-           error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+    return c->session->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
 }
 
 static bool run_goto(struct console *c, struct arguments *a, struct error *err)
@@ -377,9 +375,10 @@ const struct command command_run = {
     .aliases = "r",
     .usage = "run [TEXT]",
     .brief = "set the prompt and stand before its first op",
-    .help = "TEXT is taken as it stands behind one blank; wholly in quotes, its escapes (\\n \\t \\\" "
-            "\\x1b)\nare read and the quotes are not part of it. Without TEXT the same prompt "
-            "starts again.",
+    .help =
+        "TEXT is taken as it stands behind one blank; wholly in quotes, its escapes (\\n \\t \\\" "
+        "\\x1b)\nare read and the quotes are not part of it. Without TEXT the same prompt "
+        "starts again.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
     .run = run_run,

@@ -66,43 +66,125 @@ static bool say_saved(struct console *c, const char *cmd, const char *path, int 
     return report_send(r, err);
 }
 
-/* The name under which an expression's value is kept: its site's, if it is one. */
-static void name_value(struct console *c, const struct expr *e, const struct scope *scope,
-                       char name[64])
+/* What one save writes: an expression's value; of a site in several layers, one each. */
+struct saved {
+    struct value *values; /* [n] */
+    struct tensor_spec *specs;
+    char (*names)[64];
+    int n, room;
+    size_t floats;
+};
+
+static bool saved_init(struct saved *s, struct ledger *l, int room, struct error *err)
 {
+    size_t n = (size_t)room;
+    *s = (struct saved){.room = room};
+    s->values = mem_alloc_array(l, MEM_VIEWS, n, sizeof *s->values, err);
+    s->specs = s->values ? mem_alloc_array(l, MEM_VIEWS, n, sizeof *s->specs, err) : NULL;
+    s->names = s->specs ? mem_alloc_array(l, MEM_VIEWS, n, sizeof *s->names, err) : NULL;
+    return s->names != NULL;
+}
+
+static void saved_fini(struct saved *s, struct ledger *l)
+{
+    for (int i = 0; i < s->n; i++)
+        value_fini(&s->values[i]);
+    mem_free(l, s->values);
+    mem_free(l, s->specs);
+    mem_free(l, s->names);
+}
+
+/* Evaluates one expression. Its tensor is named after its site, if it is one. */
+static bool saved_add(struct saved *s, struct console *c, const char *text, size_t n, int column,
+                      struct error *err)
+{
+    struct session_scope scope;
     struct source source;
     struct pick picks[4];
     bool found;
-    (void)c;
-    snprintf(name, 64, "value");
-    if (expr_slice(e, scope, &found, &source, picks, NULL) && found)
-        site_name(source.site, source.layer, name);
+    struct value *v = &s->values[s->n];
+    struct expr *e = expr_parse(c->ledger, text, n, column, err);
+    if (!e)
+        return false;
+    value_init(v, c->ledger);
+    session_scope_init(&scope, c->session, &c->variables);
+    bool ok = expr_eval(e, &scope.scope, v, err);
+    if (ok && v->string)
+        ok = error_at(err, ERR_USAGE, column, "a string is no array");
+    if (ok) {
+        char *name = s->names[s->n];
+        snprintf(name, 64, "value");
+        if (expr_slice(e, &scope.scope, &found, &source, picks, NULL) && found)
+            site_name(source.site, source.layer, name);
+        s->specs[s->n] = (struct tensor_spec){.name = name, .n_dims = v->n_dims};
+        for (int d = 0; d < v->n_dims; d++)
+            s->specs[s->n].dims[d] = (int64_t)v->dims[d];
+        s->floats += v->count;
+        s->n++;
+    } else {
+        value_fini(v);
+    }
+    expr_close(e);
+    return ok;
 }
 
-static bool write_tensor(struct console *c, const char *path, const char *name,
-                         const struct value *v, struct error *err)
+/* `*.z` and `3-5.z[0]`: the same slice of each layer. *many is false, without an error, for what
+ * is no such thing. */
+static bool save_layers(struct saved *s, struct console *c, const struct arguments *a, bool *many,
+                        struct error *err)
 {
-    struct tensor_spec spec = {.name = name, .n_dims = v->n_dims};
-    if (v->string)
-        return error_set(err, ERR_USAGE, "%s: a string is no array", path);
-    for (int d = 0; d < v->n_dims; d++)
-        spec.dims[d] = (int64_t)v->dims[d];
-    struct tensor_writer *w = tensor_writer_open(c->ledger, path, &spec, 1, err);
-    if (!w)
-        return false;
-    float one = (float)v->number;
-    if (!tensor_writer_add(w, v->n_dims ? v->data : &one, v->count, err)) {
-        tensor_writer_abandon(w);
-        return false;
+    enum site site;
+    int first, last;
+    size_t used;
+    const char *text = a->line + a->at;
+    *many = site_parse(text, &site, &first, &last, &used, NULL) && used <= a->n - a->at &&
+            (first == SITE_ALL_LAYERS || first != last);
+    if (!*many)
+        return true;
+    if (first == SITE_ALL_LAYERS) {
+        first = 0;
+        last = c->session->model.program.n_layers - 1;
     }
-    return tensor_writer_commit(w, err);
+    struct text one;
+    text_init(&one, c->ledger, MEM_OTHER);
+    bool ok = true;
+    for (int l = first; ok && l <= last; l++) {
+        char name[64];
+        int op;
+        ok = session_find(c->session, site, l, &op, err);
+        text_clear(&one);
+        text_add(&one, site_name(site, l, name));
+        text_add_bytes(&one, text + used, a->n - a->at - used);
+        ok = ok && text_ok(&one, err) && saved_add(s, c, one.data, one.n, 1, err);
+    }
+    /* Columns within a layer's expression are not those of the line. */
+    if (!ok && err)
+        err->column = (int)a->at + 1;
+    text_fini(&one);
+    return ok;
+}
+
+static bool write_tensors(const struct saved *s, struct ledger *l, const char *path,
+                          struct error *err)
+{
+    struct tensor_writer *w = tensor_writer_open(l, path, s->specs, s->n, err);
+    bool ok = w != NULL;
+    for (int i = 0; ok && i < s->n; i++) {
+        const struct value *v = &s->values[i];
+        float one = (float)v->number;
+        ok = tensor_writer_add(w, v->n_dims ? v->data : &one, v->count, err);
+    }
+    if (ok)
+        return tensor_writer_commit(w, err);
+    tensor_writer_abandon(w);
+    return false;
 }
 
 static bool run_save(struct console *c, struct arguments *a, struct error *err)
 {
-    char path[4096], name[64];
-    struct session_scope scope;
-    struct value v;
+    char path[4096];
+    struct saved s;
+    bool many;
     if (!arguments_last(a, "a file's name", path, sizeof path, err))
         return false;
     bool npy = ends_with(path, ".npy");
@@ -112,19 +194,17 @@ static bool run_save(struct console *c, struct arguments *a, struct error *err)
     int column = arguments_column(a);
     if (arguments_end(a))
         return error_at(err, ERR_USAGE, column, "save what? save SITE[slice] FILE");
-    struct expr *e = expr_parse(c->ledger, a->line + a->at, a->n - a->at, column, err);
-    if (!e)
-        return false;
-    session_scope_init(&scope, c->session, &c->variables);
-    value_init(&v, c->ledger);
-    bool ok = expr_eval(e, &scope.scope, &v, err);
-    if (ok) {
-        name_value(c, e, &scope.scope, name);
-        ok = npy ? npy_write(c->ledger, path, &v, err) : write_tensor(c, path, name, &v, err);
-    }
-    ok = ok && say_saved(c, "save", path, 1, v.count, err);
-    value_fini(&v);
-    expr_close(e);
+    bool ok = saved_init(&s, c->ledger, c->session->model.program.n_layers, err) &&
+              save_layers(&s, c, a, &many, err) &&
+              (many || saved_add(&s, c, a->line + a->at, a->n - a->at, column, err));
+    if (ok && npy && s.n > 1)
+        ok =
+            error_at(err, ERR_USAGE, column, "an .npy file holds one array, and these are %d", s.n);
+    ok = ok &&
+         (npy ? npy_write(c->ledger, path, &s.values[0], err)
+              : write_tensors(&s, c->ledger, path, err)) &&
+         say_saved(c, "save", path, s.n, s.floats, err);
+    saved_fini(&s, c->ledger);
     return ok;
 }
 
@@ -138,8 +218,8 @@ struct dump {
 };
 
 /* Hands over a block of rows (of heads, for scores and patterns). */
-static bool dump_block(struct dump *d, const struct source *s, int row0, int n, int head0, int heads,
-                       struct error *err)
+static bool dump_block(struct dump *d, const struct source *s, int row0, int n, int head0,
+                       int heads, struct error *err)
 {
     struct trace *t = &d->console->session->trace;
     int keys = s->key_axis >= 0 ? (int)s->dims[s->key_axis] : 0;
@@ -201,8 +281,8 @@ static int make_specs(const struct session *s, const bool *chosen, struct tensor
         session_source(s, i, &source);
         if (source.dims[source.position_axis] == 0)
             continue;
-        specs[n] = (struct tensor_spec){
-            .name = site_name(source.site, source.layer, names[n]), .n_dims = source.n_dims};
+        specs[n] = (struct tensor_spec){.name = site_name(source.site, source.layer, names[n]),
+                                        .n_dims = source.n_dims};
         size_t count = 1;
         for (int d = 0; d < source.n_dims; d++) {
             specs[n].dims[d] = (int64_t)source.dims[d];
@@ -277,8 +357,10 @@ const struct command command_save = {
     .aliases = "",
     .usage = "save SITE[slice] FILE",
     .brief = "a value into FILE.npy or FILE.safetensors",
-    .help = "Any expression does. A site without brackets is its value at the cursor's position;\n"
-            "save 5.resid_post[:] FILE has all positions. A name with blanks stands in quotes.",
+    .help =
+        "Any expression does. A site without brackets is its value at the cursor's position;\n"
+        "save 5.resid_post[:] FILE has all positions, save *.z FILE.safetensors all layers. A name "
+        "with\nblanks stands in quotes.",
     .theme = THEME_SAVE,
     .takes = TAKES_EXPR,
     .outside = true,

@@ -22,7 +22,7 @@ struct source {
     int layer, op; /* of a site */
     struct weight_view weight;
     int n_dims;
-    size_t dims[4]; /* of an axis that counts positions: those that are known */
+    size_t dims[4];              /* of an axis that counts positions: those that are known */
     int position_axis, key_axis; /* -1: none */
     int n_positions; /* of the sequence, known or not: what a negative position counts from */
 };

@@ -32,8 +32,8 @@ static bool eval_binary(const struct evaluation *e, const struct node *n, struct
     value_init(&a, e->scope->ledger);
     value_init(&b, e->scope->ledger);
     bool ok = node_eval(e, n->first, &a, err) && node_eval(e, n->second, &b, err);
-    if (ok && !value_binary((enum value_operator)n->operator_, &a, &b, e->scope->interrupt, out,
-                            err))
+    if (ok &&
+        !value_binary((enum value_operator)n->operator_, &a, &b, e->scope->interrupt, out, err))
         ok = place_error(err, n->column);
     value_fini(&a);
     value_fini(&b);
@@ -72,9 +72,8 @@ static bool eval_source(const struct evaluation *e, const struct node *base,
         return false;
     float one = 0;
     bool ok = value_set_shape(out, pick_shape(picks, source.n_dims, dims), dims, err) &&
-              (out->count == 0 ||
-               e->scope->read(e->scope->context, &source, picks, out->n_dims ? out->data : &one,
-                              err));
+              (out->count == 0 || e->scope->read(e->scope->context, &source, picks,
+                                                 out->n_dims ? out->data : &one, err));
     if (ok && out->n_dims == 0)
         out->number = (double)one;
     return ok || place_error(err, base->column);

@@ -100,8 +100,8 @@ static bool token_id(const struct scope *s, const struct value *v, int32_t *id, 
 }
 
 /* Reads a slice of a source into an array. */
-static bool read_slice(const struct scope *s, const struct source *source,
-                       const struct pick *picks, struct value *out, struct error *err)
+static bool read_slice(const struct scope *s, const struct source *source, const struct pick *picks,
+                       struct value *out, struct error *err)
 {
     size_t dims[4], n = pick_count(picks, source->n_dims);
     if (!value_set_shape(out, pick_shape(picks, source->n_dims, dims), dims, err))
@@ -121,8 +121,7 @@ static bool of_logits(const struct scope *s, enum function_kind kind, const stru
     int32_t id;
     double position = s->position;
     struct source source;
-    if (!token_id(s, &args[0], &id, err) ||
-        !s->site(s->context, SITE_LOGITS, 0, &source, err))
+    if (!token_id(s, &args[0], &id, err) || !s->site(s->context, SITE_LOGITS, 0, &source, err))
         return false;
     if (n > 1) {
         if (!whole(&args[1], "a position", -source.n_positions, source.n_positions - 1, &position,
@@ -159,8 +158,7 @@ static bool direction(const struct scope *s, const struct value *arg, struct val
     return read_slice(s, &source, picks, out, err);
 }
 
-static bool lens(const struct scope *s, const struct value *x, struct value *out,
-                 struct error *err)
+static bool lens(const struct scope *s, const struct value *x, struct value *out, struct error *err)
 {
     char got[128];
     size_t dims[VALUE_MAX_DIMS];

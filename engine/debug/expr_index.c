@@ -41,13 +41,13 @@ static bool resolve_one(const struct evaluation *e, int item, const struct axis 
         return false;
     int64_t at = i < 0 ? i + n : i;
     if (at < 0 || at >= n)
-        return a->positions
-                   ? error_at(err, ERR_USAGE, column,
-                              "there is no position %lld: the sequence has %lld tokens",
-                              (long long)i, (long long)n)
-                   : error_at(err, ERR_USAGE, column, "index %lld is out of range: axis %d of %s "
-                                                      "has %lld",
-                              (long long)i, axis, what, (long long)n);
+        return a->positions ? error_at(err, ERR_USAGE, column,
+                                       "there is no position %lld: the sequence has %lld tokens",
+                                       (long long)i, (long long)n)
+                            : error_at(err, ERR_USAGE, column,
+                                       "index %lld is out of range: axis %d of %s "
+                                       "has %lld",
+                                       (long long)i, axis, what, (long long)n);
     if (at >= (int64_t)a->known)
         return unknown(e, a, at, column, err);
     *out = pick_one(at);
@@ -93,8 +93,7 @@ static bool resolve_slice(const struct evaluation *e, const struct node *s, cons
 }
 
 bool index_resolve(const struct evaluation *e, const struct node *index, int n_dims,
-                   const struct axis *axes, const char *what, struct pick *picks,
-                   struct error *err)
+                   const struct axis *axes, const char *what, struct pick *picks, struct error *err)
 {
     const struct node *nodes = e->expr->nodes;
     int items = 0, ellipses = 0, d = 0;

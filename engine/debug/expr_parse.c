@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_NESTING 200 /* parentheses, brackets, signs inside each other */
-#define MAX_DEPTH 1000  /* of the tree: 1 + 1 + 1 + ... is a deep one, too */
-#define MAX_NODES 100000
+#define MAX_NESTING 200  /* parentheses, brackets, signs inside each other */
+#define MAX_DEPTH   1000 /* of the tree: 1 + 1 + 1 + ... is a deep one, too */
+#define MAX_NODES   100000
 
 struct parser {
     struct lexer lexer;
@@ -106,8 +106,8 @@ static int unknown_function(struct parser *p, const char *name)
     size_t at = 0;
     for (int i = 0; expr_function_name(i) && at < 150; i++)
         if (near_name(name, strlen(name), expr_function_name(i)))
-            at += (size_t)snprintf(near + at, sizeof near - at, "%s%s", at ? ", " : "; near: ",
-                                   expr_function_name(i));
+            at += (size_t)snprintf(near + at, sizeof near - at, "%s%s",
+                                   at ? ", " : "; near: ", expr_function_name(i));
     error_at(p->err, ERR_USAGE, p->lexer.token.column, "there is no function %.40s%s", name, near);
     return -1;
 }
@@ -333,8 +333,7 @@ static int parse_binary(struct parser *p, int strength)
     return left;
 }
 
-struct expr *expr_parse(struct ledger *l, const char *text, size_t n, int column,
-                        struct error *err)
+struct expr *expr_parse(struct ledger *l, const char *text, size_t n, int column, struct error *err)
 {
     struct expr *e = mem_alloc(l, MEM_OTHER, sizeof *e, err);
     if (!e)
@@ -348,13 +347,10 @@ struct expr *expr_parse(struct ledger *l, const char *text, size_t n, int column
     }
     if (n > 0)
         memcpy(e->text, text, n);
-    struct parser p = {.lexer = {.text = e->text,
-                                 .n = n,
-                                 .column = column,
-                                 .strings = &e->strings,
-                                 .err = err},
-                       .expr = e,
-                       .err = err};
+    struct parser p = {
+        .lexer = {.text = e->text, .n = n, .column = column, .strings = &e->strings, .err = err},
+        .expr = e,
+        .err = err};
     e->root = lexer_next(&p.lexer) ? parse_binary(&p, 0) : -1;
     if (e->root >= 0 && p.lexer.token.kind != TOKEN_END)
         e->root = unexpected(&p, "an operator or the end");

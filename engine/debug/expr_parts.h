@@ -32,8 +32,8 @@ struct token {
 struct lexer {
     const char *text; /* NUL-terminated */
     size_t n, at;
-    int column;          /* of text[0] */
-    bool after_operand;  /* so that * is a product, not all layers */
+    int column;           /* of text[0] */
+    bool after_operand;   /* so that * is a product, not all layers */
     struct text *strings; /* names and strings, each NUL-terminated */
     struct token token;
     struct error *err;
@@ -64,7 +64,7 @@ enum node_kind {
 struct node {
     enum node_kind kind;
     int column;
-    int depth; /* of the tree below; limited, since evaluation descends it */
+    int depth;                /* of the tree below; limited, since evaluation descends it */
     int first, second, third; /* nodes; -1: none */
     int next;                 /* the next argument or item; -1: the last */
     int function;             /* NODE_CALL: see function_find */

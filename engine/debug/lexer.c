@@ -237,15 +237,17 @@ static bool read_token(struct lexer *x)
         if (!x->after_operand) {
             size_t n = strspn(p, "0123456789");
             if (p[n] == '-' && digit(p[n + 1]) && starts_site(p + n + 1))
-                return fail(x, x->at, "a range of layers has no value here; a difference is "
-                                      "written with spaces, as in 3 - 5.resid_post");
+                return fail(x, x->at,
+                            "a range of layers has no value here; a difference is "
+                            "written with spaces, as in 3 - 5.resid_post");
         }
         return starts_site(p) ? read_site(x) : read_number(x);
     }
     if (*p == '.' && digit(p[1]))
         return read_number(x);
     if (*p == '.' && letter(p[1]))
-        return fail(x, x->at, ". is the site stood at; a site of a layer is written as in 5.pattern");
+        return fail(x, x->at,
+                    ". is the site stood at; a site of a layer is written as in 5.pattern");
     if (*p == '.') {
         x->token.kind = TOKEN_HERE;
         x->at++;
@@ -274,7 +276,7 @@ bool lexer_next(struct lexer *x)
     if (!read_token(x))
         return false;
     char s = x->token.symbol[0];
-    x->after_operand = x->token.kind == TOKEN_OPERATOR ? s == ')' || s == ']'
-                                                       : x->token.kind != TOKEN_FUNCTION;
+    x->after_operand =
+        x->token.kind == TOKEN_OPERATOR ? s == ')' || s == ']' : x->token.kind != TOKEN_FUNCTION;
     return true;
 }

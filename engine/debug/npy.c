@@ -30,7 +30,14 @@ bool npy_write(struct ledger *l, const char *path, const struct value *v, struct
         text_fini(&header);
         return false;
     }
-    const unsigned char start[] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0,
+    const unsigned char start[] = {0x93,
+                                   'N',
+                                   'U',
+                                   'M',
+                                   'P',
+                                   'Y',
+                                   1,
+                                   0,
                                    (unsigned char)(header.n & 0xff),
                                    (unsigned char)(header.n >> 8)};
     ok = file_write(&w, start, sizeof start, err) && file_write(&w, header.data, header.n, err) &&

@@ -1,4 +1,5 @@
-/* npy.h - numpy's own file format, version 1.0: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
+/* npy.h - numpy's own file format, version 1.0:
+ * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
 #ifndef MIDPASS_NPY_H
 #define MIDPASS_NPY_H
 

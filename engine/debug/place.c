@@ -159,8 +159,8 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
     s->notice[0] = '\0';
     text_printf(t, "#%d ", s->position);
     value_init(&v, s->ledger);
-    bool ok = place_add_token(t, s, s->trace.ids[s->position], err) &&
-              value_here(s, &there, &v, err);
+    bool ok =
+        place_add_token(t, s, s->trace.ids[s->position], err) && value_here(s, &there, &v, err);
     if (ok && there) {
         const struct op *op = &s->model.program.ops[s->op];
         text_printf(t, "  %s", site_name(op->site, op->layer, name));

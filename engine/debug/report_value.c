@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LINE 100  /* columns */
-#define EDGE 4    /* elements shown at each end of a summarised value */
-#define CELL 48   /* bytes that one number may take */
+#define LINE 100 /* columns */
+#define EDGE 4   /* elements shown at each end of a summarised value */
+#define CELL 48  /* bytes that one number may take */
 
 struct layout {
     enum { WHOLE, FIXED, FREE } kind;

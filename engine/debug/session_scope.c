@@ -104,7 +104,8 @@ static bool read_wide(struct session *s, const struct source *source, const stru
                 int64_t top = last > key->first ? last : key->first;
                 keys = (size_t)top + 1 > keys ? (size_t)top + 1 : keys;
             }
-            float *more = mem_resize(s->ledger, MEM_VIEWS, part, nh * nr * keys * sizeof *part, err);
+            float *more =
+                mem_resize(s->ledger, MEM_VIEWS, part, nh * nr * keys * sizeof *part, err);
             ok = more != NULL;
             part = more ? more : part;
             ok = ok && trace_read(&s->trace, source->op, (int)rs.low, (int)nr, (int)hs.low, (int)nh,
@@ -136,10 +137,10 @@ static bool read_rows(struct session *s, const struct source *source, const stru
         whole = whole && picks[d].count == source->dims[d] && (picks[d].step == 1 || picks[d].drop);
     }
     size_t most = READ_FLOATS / (width + 1) + 1;
-    float *part = whole ? NULL
-                        : mem_alloc_array(s->ledger, MEM_VIEWS,
-                                          width * (most < row->count ? most : row->count),
-                                          sizeof *part, err);
+    float *part =
+        whole ? NULL
+              : mem_alloc_array(s->ledger, MEM_VIEWS,
+                                width * (most < row->count ? most : row->count), sizeof *part, err);
     bool ok = whole || part;
     for (size_t r = 0, nr; ok && r < row->count; r += nr) {
         struct stretch rs = stretch_at(row, r, most);
@@ -150,7 +151,8 @@ static bool read_rows(struct session *s, const struct source *source, const stru
         for (size_t k = 0; ok && !whole && k < nr; k++) {
             const float *from = part + place_in(row, &rs, k) * width;
             const struct pick *a = &picks[1], *b = &picks[2];
-            size_t nb = source->n_dims > 2 ? b->count : 1, inner = source->n_dims > 2 ? source->dims[2] : 1;
+            size_t nb = source->n_dims > 2 ? b->count : 1,
+                   inner = source->n_dims > 2 ? source->dims[2] : 1;
             for (size_t i = 0; i < a->count; i++)
                 for (size_t j = 0; j < nb; j++) {
                     size_t at = (size_t)(a->first + (int64_t)i * a->step) * inner;

@@ -18,10 +18,10 @@ struct value {
     struct ledger *ledger;
     int n_dims; /* 0: one number */
     size_t dims[VALUE_MAX_DIMS];
-    size_t count;   /* elements; 1 for one number */
-    float *data;    /* [count]; NULL for one number and for a string */
-    double number;  /* of n_dims 0 */
-    char *string;   /* not NULL: this is a string; NUL-terminated, may hold NULs */
+    size_t count;  /* elements; 1 for one number */
+    float *data;   /* [count]; NULL for one number and for a string */
+    double number; /* of n_dims 0 */
+    char *string;  /* not NULL: this is a string; NUL-terminated, may hold NULs */
     size_t n_string;
 };
 

@@ -64,10 +64,12 @@ static bool numbers_only(const struct value *a, const char *what, struct error *
 /* ---- element by element ---- */
 
 static const char *const operator_names[] = {
-    [VALUE_ADD] = "+",         [VALUE_SUBTRACT] = "-",       [VALUE_MULTIPLY] = "*",
-    [VALUE_DIVIDE] = "/",      [VALUE_EQUAL] = "==",         [VALUE_UNEQUAL] = "!=",
-    [VALUE_LESS] = "<",        [VALUE_LESS_EQUAL] = "<=",    [VALUE_GREATER] = ">",
-    [VALUE_GREATER_EQUAL] = ">=", [VALUE_MATMUL] = "@",
+    [VALUE_ADD] = "+",      [VALUE_SUBTRACT] = "-",
+    [VALUE_MULTIPLY] = "*", [VALUE_DIVIDE] = "/",
+    [VALUE_EQUAL] = "==",   [VALUE_UNEQUAL] = "!=",
+    [VALUE_LESS] = "<",     [VALUE_LESS_EQUAL] = "<=",
+    [VALUE_GREATER] = ">",  [VALUE_GREATER_EQUAL] = ">=",
+    [VALUE_MATMUL] = "@",
 };
 
 const char *value_operator_name(enum value_operator o)
@@ -171,8 +173,7 @@ bool value_binary(enum value_operator o, const struct value *a, const struct val
     struct walk w;
     value_fini(out);
     if (a->string && b->string && (o == VALUE_EQUAL || o == VALUE_UNEQUAL)) {
-        bool same =
-            a->n_string == b->n_string && memcmp(a->string, b->string, a->n_string) == 0;
+        bool same = a->n_string == b->n_string && memcmp(a->string, b->string, a->n_string) == 0;
         value_set_number(out, same == (o == VALUE_EQUAL));
         return true;
     }
@@ -308,7 +309,7 @@ static double reduce_one(enum value_reduction r, const struct value *a, size_t f
 bool value_reduce(enum value_reduction r, const struct value *a, int axis, struct value *out,
                   struct error *err)
 {
-    static const char *const names[] = {"sum", "mean", "std", "norm", "max",
+    static const char *const names[] = {"sum", "mean",   "std",    "norm",   "max",
                                         "min", "argmax", "argmin", "entropy"};
     struct axis_view v;
     size_t dims[VALUE_MAX_DIMS];
@@ -321,8 +322,7 @@ bool value_reduce(enum value_reduction r, const struct value *a, int axis, struc
         return false;
     for (size_t o = 0; o < v.outer; o++)
         for (size_t i = 0; i < v.inner; i++)
-            value_put(out, o * v.inner + i,
-                      reduce_one(r, a, o * v.n * v.inner + i, v.n, v.inner));
+            value_put(out, o * v.inner + i, reduce_one(r, a, o * v.n * v.inner + i, v.n, v.inner));
     return true;
 }
 
@@ -381,12 +381,11 @@ bool value_pair(enum value_pairing p, const struct value *a, const struct value 
     struct axis_view v;
     bool ok = same || (stretch(a, &w, 0, &wide[0], err) && stretch(b, &w, 1, &wide[1], err));
     const struct value *x = same ? a : &wide[0], *y = same ? b : &wide[1];
-    ok = ok && find_axis(x, axis, &v, dims, &n_dims, err) &&
-         value_set_shape(out, n_dims, dims, err);
+    ok =
+        ok && find_axis(x, axis, &v, dims, &n_dims, err) && value_set_shape(out, n_dims, dims, err);
     for (size_t o = 0; ok && o < v.outer; o++)
         for (size_t i = 0; i < v.inner; i++)
-            value_put(out, o * v.inner + i,
-                      pair_one(p, x, y, o * v.n * v.inner + i, v.n, v.inner));
+            value_put(out, o * v.inner + i, pair_one(p, x, y, o * v.n * v.inner + i, v.n, v.inner));
     value_fini(&wide[0]);
     value_fini(&wide[1]);
     return ok;

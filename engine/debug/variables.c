@@ -69,8 +69,7 @@ static struct variable *find(const struct variables *v, const char *name)
     return NULL;
 }
 
-bool variables_set(struct variables *v, const char *name, const struct value *x,
-                   struct error *err)
+bool variables_set(struct variables *v, const char *name, const struct value *x, struct error *err)
 {
     struct value copy;
     value_init(&copy, v->ledger);

@@ -17,7 +17,7 @@ struct variables {
     struct variable {
         char *name;
         struct value value;
-    } *named;
+    } * named;
     int n_named, room_named;
 };
 
@@ -25,8 +25,7 @@ void variables_init(struct variables *v, struct ledger *l);
 void variables_fini(struct variables *v);
 /* Keeps a copy as the next number, which is returned; 0 and *err: no memory. */
 int variables_add(struct variables *v, const struct value *x, struct error *err);
-bool variables_set(struct variables *v, const char *name, const struct value *x,
-                   struct error *err);
+bool variables_set(struct variables *v, const char *name, const struct value *x, struct error *err);
 /* name without the $: "3", "name", "" the last printed. Copies it. */
 bool variables_get(const struct variables *v, const char *name, struct value *out,
                    struct error *err);

@@ -6,13 +6,13 @@
 
 /* How a weight's axes lie in the op's matrix [N, K], x W^T: */
 enum layout {
-    HEADS_FIRST,  /* [H, D, h]: N is head by head */
-    HEADS_LAST,   /* [H, h, D]: K is head by head */
-    TRANSPOSED,   /* [K, N] */
-    TABLE,        /* [N, K] */
-    BIAS_HEADS,   /* [H, h] */
-    BIAS,         /* [N] */
-    GAIN,         /* of the norm whose site this is */
+    HEADS_FIRST, /* [H, D, h]: N is head by head */
+    HEADS_LAST,  /* [H, h, D]: K is head by head */
+    TRANSPOSED,  /* [K, N] */
+    TABLE,       /* [N, K] */
+    BIAS_HEADS,  /* [H, h] */
+    BIAS,        /* [N] */
+    GAIN,        /* of the norm whose site this is */
     GAIN_BIAS,
 };
 
@@ -87,8 +87,9 @@ static const struct row *parse(const char *name, int n_layers, int *layer, struc
     const struct row *row = find_row(p, *layer >= 0);
     if (!row) {
         if (find_row(p, *layer < 0))
-            error_set(err, ERR_USAGE, *layer < 0 ? "%.40s needs a layer in front, as in 0.%.40s"
-                                                 : "%.40s is there once, without a layer",
+            error_set(err, ERR_USAGE,
+                      *layer < 0 ? "%.40s needs a layer in front, as in 0.%.40s"
+                                 : "%.40s is there once, without a layer",
                       p, p);
         else
             error_set(err, ERR_USAGE,

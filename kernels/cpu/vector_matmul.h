@@ -13,11 +13,10 @@
 #define MIX_PANEL    (MIX_VECS * VEC_LANES)
 #define STRIP        4096 /* sums that few rows keep in the first-level cache by the mix rule */
 #define MATMUL_ROWS  512
+#define ONE_STREAM   6144 /* inputs */
+#define STREAM_AHEAD 4096 /* bytes */
 #define FEW_DOT_ROWS DOT_ROWS
 #define FEW_MIX_ROWS 4
-/* Bytes beyond the next run that one row's weights are asked for, into the second-level cache:
- * where rows follow each other, some rows on. Measured: narrow weights gain a quarter by it. */
-#define FETCH_AHEAD  16384
 
 /* Floats of scratch: a panel of weights, and for the mix rule the rows' part in a run. */
 #define DOT_SCRATCH    (DOT_PANEL * DOT_RUN)
@@ -40,14 +39,16 @@ struct finish {
 /* ---- dot ------------------------------------------------------------------------------------- */
 
 /* n rows of x against m rows of weights over one run of length. x and w point at the run's
- * beginning; the first `keep` outputs are kept. next: where the rows' next run lies, to be
- * fetched meanwhile, or NULL: the hardware follows a stream only to the end of its 4 KiB. */
+ * beginning; the first `keep` outputs are kept. next: for each row what is to be fetched
+ * meanwhile, or NULL: the hardware follows a stream only to the end of its 4 KiB. */
 EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *x, size_t x_stride,
                      const void *const *w, const void *const *next, int length, int keep,
                      struct finish to)
 {
     vec sum[DOT_ROWS * 4];
     const void *row[4], *ahead[4];
+    UNROLL for (int i = 0; i < n; i++)
+        __builtin_prefetch(to.out + (size_t)i * to.stride, 1);
     UNROLL for (int j = 0; j < m; j++) {
         row[j] = w[j];
         ahead[j] = next ? next[j] : NULL;
@@ -59,7 +60,7 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *
         vec weights[4];
         UNROLL for (int j = 0; j < m; j++) {
             if (next)
-                __builtin_prefetch((const char *)weights_at(t, ahead[j], k) + FETCH_AHEAD, 0, 2);
+                __builtin_prefetch(weights_at(t, ahead[j], k));
             weights[j] = weights_load(t, weights_at(t, row[j], k));
         }
         UNROLL for (int i = 0; i < n; i++) {
@@ -138,7 +139,7 @@ EXPAND void dot_few(const enum dtype t, const int m, const float *x, size_t x_st
                     const struct matrix *w, const float *bias, float *out, size_t out_stride, int n,
                     int from, int to)
 {
-    const void *rows[4], *next[4];
+    const void *rows[4], *next[4], *ahead[4];
     for (int j = 0; j < m; j++)
         next[j] = matrix_row(w, least(from + j, to - 1));
     for (int o = from; o < to; o += m) {
@@ -150,12 +151,13 @@ EXPAND void dot_few(const enum dtype t, const int m, const float *x, size_t x_st
                 rows[j] = next[j];
                 next[j] = last ? matrix_row(w, least(o + m + j, to - 1))
                                : weights_at(t, rows[j], DOT_RUN);
+                ahead[j] = m == 1 ? (const char *)rows[j] + STREAM_AHEAD : next[j];
             }
             struct finish f = {out + o, out_stride, last && bias ? bias + o : NULL, run == 0};
             if (n == 1)
-                dot_tile(t, 1, m, x + run, x_stride, rows, next, length, keep, f);
+                dot_tile(t, 1, m, x + run, x_stride, rows, ahead, length, keep, f);
             else
-                dot_tile_rows(t, n, m, x + run, x_stride, rows, next, length, keep, f);
+                dot_tile_rows(t, n, m, x + run, x_stride, rows, ahead, length, keep, f);
         }
     }
 }
@@ -163,7 +165,11 @@ EXPAND void dot_few(const enum dtype t, const int m, const float *x, size_t x_st
 EXPAND void dot_few_of(const enum dtype t, const float *x, size_t x_stride, const struct matrix *w,
                        const float *bias, float *out, size_t out_stride, int n, int from, int to)
 {
-    if (n == 1) /* the most streams of weights that still share one operand */
+    /* One row of x: one row of weights after the other is one stream, and the fastest way to
+     * read. It reads x again for each, so x must leave room in the first-level cache. */
+    if (n == 1 && w->n_in <= ONE_STREAM)
+        dot_few(t, 1, x, x_stride, w, bias, out, out_stride, 1, from, to);
+    else if (n == 1)
         dot_few(t, 4, x, x_stride, w, bias, out, out_stride, 1, from, to);
     else
         dot_few(t, DOT_OUTPUTS, x, x_stride, w, bias, out, out_stride, n, from, to);
@@ -197,6 +203,18 @@ static inline int tile_begin(int n, int most, int i)
     return (int)((long)n * i / tiles);
 }
 
+/* Part i of `parts` of what the next panel will be made of is fetched: outputs from o on, the
+ * run's `length` inputs. */
+static inline void panel_fetch(const struct matrix *w, int o, int outputs, int run, int length,
+                               int i, int parts)
+{
+    for (int j = outputs * i / parts; j < outputs * (i + 1) / parts; j++) {
+        const char *row = weights_at(w->dtype, matrix_row(w, o + j), run);
+        for (size_t at = 0; at < (size_t)length * dtype_size(w->dtype); at += 64)
+            __builtin_prefetch(row + at, 0, 2);
+    }
+}
+
 /* Many rows. A run of DOT_PANEL weight rows lies widened in the second-level cache; a tile's
  * rows of x stay in the first while all of the panel passes by them. */
 static void dot_many(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
@@ -211,8 +229,12 @@ static void dot_many(const float *x, size_t x_stride, const struct matrix *w, co
             for (int j = 0; j < outputs; j++)
                 widen(w->dtype, weights_at(w->dtype, matrix_row(w, o + j), run), length,
                       panel + (size_t)j * DOT_RUN);
+            int next_o = last ? o + DOT_PANEL : o, next_run = last ? 0 : run + DOT_RUN;
+            int next_outputs = least(DOT_PANEL, to - next_o);
             for (int i = 0; i < tiles; i++) {
                 int row = tile_begin(n, DOT_ROWS, i), rows = tile_begin(n, DOT_ROWS, i + 1) - row;
+                panel_fetch(w, next_o, next_outputs, next_run, least(DOT_RUN, w->n_in - next_run),
+                            i, tiles);
                 for (int j = 0; j < outputs; j += DOT_OUTPUTS) {
                     const void *p[4];
                     int keep = least(DOT_OUTPUTS, outputs - j);
@@ -231,7 +253,7 @@ static void dot_many(const float *x, size_t x_stride, const struct matrix *w, co
 /* ---- mix ------------------------------------------------------------------------------------- */
 
 /* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
- * Sums pass through the cache once for that many inputs. */
+ * Sums pass through the cache once for that many inputs; the next as many are fetched. */
 EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const float *x,
                       size_t x_stride, const void *w, ptrdiff_t in_stride, int count,
                       float *sums)
@@ -249,6 +271,7 @@ EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const fl
         UNROLL for (int i = 0; i < n; i++)
             sum[i] = vec_load(sums + i * (STRIP / n) + o);
         UNROLL for (int s = 0; s < steps; s++) {
+            __builtin_prefetch(weights_at(t, row[s], o + steps * in_stride), 0, 2);
             vec weights = weights_load(t, weights_at(t, row[s], o));
             UNROLL for (int i = 0; i < n; i++)
                 sum[i] = vec_fma(v[i][s], weights, sum[i]);
@@ -353,9 +376,12 @@ EXPAND void mix_tile(const int n, const float *x, const float *panel, int length
                      struct finish to)
 {
     vec sum[MIX_ROWS][MIX_VECS];
-    UNROLL for (int i = 0; i < n; i++)
-        UNROLL for (int c = 0; c < MIX_VECS; c++)
+    UNROLL for (int i = 0; i < n; i++) {
+        UNROLL for (int c = 0; c < MIX_VECS; c++) {
+            __builtin_prefetch(to.out + (size_t)i * to.stride + c * VEC_LANES, 1);
             sum[i][c] = vec_set(0);
+        }
+    }
     for (int k = 0; k < length; k++, panel += MIX_PANEL) {
         vec w[MIX_VECS];
         UNROLL for (int c = 0; c < MIX_VECS; c++)

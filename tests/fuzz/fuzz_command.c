@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MODEL "tests/golden/models/gpt2"
+#define MODEL     "tests/golden/models/gpt2"
 #define TOKENIZER "tests/golden/tokenizer/words.json"
-#define ROOM (8 * 1024)
+#define ROOM      (8 * 1024)
 
 static struct ledger *ledger;
 static struct session session;

@@ -53,7 +53,8 @@ static int make_folder(void **state)
 {
     (void)state;
     strcpy(folder, "/tmp/midpass-command-XXXXXX");
-    return mkdtemp(folder) == NULL || link_in("tests/golden/models/gpt2/config.json", "config.json") ||
+    return mkdtemp(folder) == NULL ||
+           link_in("tests/golden/models/gpt2/config.json", "config.json") ||
            link_in("tests/golden/models/gpt2/model.safetensors", "model.safetensors") ||
            link_in("tests/golden/tokenizer/words.json", "tokenizer.json");
 }
@@ -404,7 +405,8 @@ static void saves(void **state)
     assert_non_null(npy);
     assert_memory_equal(npy, "\x93NUMPY\x01\x00", 8);
     assert_int_equal(n, 128 + 3 * 5 * 4);
-    assert_non_null(strstr(npy + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5,), }"));
+    assert_non_null(
+        strstr(npy + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5,), }"));
     assert_int_equal(npy[127], '\n');
     mem_free(f->ledger, npy);
     snprintf(line, sizeof line, "save norm(1.z) \"%s\"", in("a name.npy"));
@@ -422,8 +424,17 @@ static void saves(void **state)
     refuse(f, "save x.npy", 6, "save what?");
     refuse(f, "save 1.z x.txt", 10, "has to end in .npy or .safetensors");
     refuse(f, "save 1.q[9] x.npy", 10, "there is no position 9");
+    snprintf(line, sizeof line, "save *.pattern[:,-1] %s", in("p.safetensors"));
+    expect(f, line, "p.safetensors: 2 arrays");
+    c = checkpoint_open_file(f->ledger, in("p.safetensors"), true, &err);
+    need(c, "blocks.0.attn.hook_pattern", 2, (const int64_t[]){4, 3});
+    need(c, "blocks.1.attn.hook_pattern", 2, (const int64_t[]){4, 3});
+    checkpoint_close(c);
+    refuse(f, "save *.z x.npy", 6, "an .npy file holds one array, and these are 2");
+    refuse(f, "save *.z[9] x.safetensors", 6, "there is no position 9");
+    refuse(f, "save 0-7.z x.safetensors", 6, "there is no layer 2");
     snprintf(line, sizeof line, "save \"a\" %s", in("s.npy"));
-    refuse(f, line, 0, "a string is no array");
+    refuse(f, line, 6, "a string is no array");
     assert_int_equal(symlink("/dev/full", in("full.npy")), 0);
     snprintf(line, sizeof line, "save 1.z %s", in("full.npy"));
     refuse(f, line, 0, "No space left on device");
@@ -493,12 +504,39 @@ static void an_empty_line_repeats(void **state)
 
 static void every_line_is_an_object(void **state)
 {
-    static const char *const lines[] = {
-        "run the cat sat in a mat", "tokens", "tokens the \x1b mat", "s", "si", "n", "u *.pattern",
-        "p .", "p nan", "p \"a\\x1b\\xff\\n\"", "p 1.attn_scores[0,:1]", "$v = .[0]", "p $v", "x/2 .",
-        "output 3", "fin", "top 4", "g 3", "set sampler temp 2 seed 3", "g 2", "info model",
-        "info sites", "info sites *.z", "info program", "info memory", "info timing",
-        "info tokens", "help", "help step", "echo a\\nb\x1b", "goto 0 embed", "goto 1", "ids 6 7"};
+    static const char *const lines[] = {"run the cat sat in a mat",
+                                        "tokens",
+                                        "tokens the \x1b mat",
+                                        "s",
+                                        "si",
+                                        "n",
+                                        "u *.pattern",
+                                        "p .",
+                                        "p nan",
+                                        "p \"a\\x1b\\xff\\n\"",
+                                        "p 1.attn_scores[0,:1]",
+                                        "$v = .[0]",
+                                        "p $v",
+                                        "x/2 .",
+                                        "output 3",
+                                        "fin",
+                                        "top 4",
+                                        "g 3",
+                                        "set sampler temp 2 seed 3",
+                                        "g 2",
+                                        "info model",
+                                        "info sites",
+                                        "info sites *.z",
+                                        "info program",
+                                        "info memory",
+                                        "info timing",
+                                        "info tokens",
+                                        "help",
+                                        "help step",
+                                        "echo a\\nb\x1b",
+                                        "goto 0 embed",
+                                        "goto 1",
+                                        "ids 6 7"};
     struct fixture *f = *state;
     char line[300];
     f->report.json = true;
@@ -532,9 +570,19 @@ static void every_line_is_an_object(void **state)
 
 static void no_memory_is_told_and_nothing_is_kept(void **state)
 {
-    static const char *const lines[] = {
-        "run the cat sat", "s 3", "p .", "until 1.pattern", "fin", "top 3", "p 1.pattern[1:3,::2]",
-        "p norm(lens(1.resid_post[:]))", "g 2", "info sites", "help", "tokens", "$x = 1.z"};
+    static const char *const lines[] = {"run the cat sat",
+                                        "s 3",
+                                        "p .",
+                                        "until 1.pattern",
+                                        "fin",
+                                        "top 3",
+                                        "p 1.pattern[1:3,::2]",
+                                        "p norm(lens(1.resid_post[:]))",
+                                        "g 2",
+                                        "info sites",
+                                        "help",
+                                        "tokens",
+                                        "$x = 1.z"};
     struct fixture f = {0};
     char dump[300], save[300];
     (void)state;

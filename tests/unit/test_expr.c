@@ -16,9 +16,9 @@
 /* A sequence of 6 tokens of which 4 are computed; 2 heads of 3, D 3, 5 tokens in the vocabulary.
  * A site's element is the number that its indices spell: 5.z[3,1,2] is 312. */
 #define LENGTH 6
-#define KNOWN 4
-#define D 3
-#define V 5
+#define KNOWN  4
+#define D      3
+#define V      5
 
 struct fake {
     struct scope scope;
@@ -62,11 +62,8 @@ static bool fake_site(void *context, enum site s, int layer, struct source *out,
 static bool fake_weight(void *context, const char *name, struct source *out, struct error *err)
 {
     (void)context;
-    *out = (struct source){.is_weight = true,
-                           .n_dims = 3,
-                           .dims = {2, 3, D},
-                           .position_axis = -1,
-                           .key_axis = -1};
+    *out = (struct source){
+        .is_weight = true, .n_dims = 3, .dims = {2, 3, D}, .position_axis = -1, .key_axis = -1};
     if (strcmp(name, "unembed.W_U") == 0) {
         out->n_dims = 2;
         out->dims[0] = D;
@@ -178,8 +175,7 @@ static void evaluate(struct fake *f, const char *text, size_t n, char *out, size
         snprintf(out, room, "\"%s\"", v.string);
     } else {
         char shape[128] = "";
-        size_t at = (size_t)snprintf(out, room, "%s",
-                                     v.n_dims ? value_describe(&v, shape) : "");
+        size_t at = (size_t)snprintf(out, room, "%s", v.n_dims ? value_describe(&v, shape) : "");
         for (size_t i = 0; i < v.count && at < room; i++)
             at += (size_t)snprintf(out + at, room - at, "%s%.6g", at ? " " : "", value_at(&v, i));
     }
@@ -260,7 +256,8 @@ static void sites(void **state)
         {"5.pattern[0,-3,:]", "[4] 30 31 32 33"},
         {"5.pattern[-1,0,::2]", "[2] 100 102"},
         {"5.pattern[...,0]", "[2, 4] 0 10 20 30 100 110 120 130"},
-        {"5.pattern[1,...]", "[4, 4] 100 101 102 103 110 111 112 113 120 121 122 123 130 131 132 133"},
+        {"5.pattern[1,...]",
+         "[4, 4] 100 101 102 103 110 111 112 113 120 121 122 123 130 131 132 133"},
         {"5.z[3,1,2]", "312"},
         {"5.z[3,1]", "[3] 310 311 312"},
         {"5.z[0,::-1,-1]", "[2] 12 2"},
@@ -496,9 +493,9 @@ static char *repeated(const char *s, size_t n)
 static void absurd_ones_are_errors(void **state)
 {
     struct fake *f = *state;
-    static const char *const units[] = {"(", "[", "-", "!", "1+", "1 ", "norm(", "5.z[", "1&&", "$",
-                                        "\"", "\\", ".", "...", "9", "e", "W(", ",", ":", "5.",
-                                        "x[0]", "1[", "\xff", "0-"};
+    static const char *const units[] = {"(",   "[", "-",  "!",  "1+",   "1 ",  "norm(", "5.z[",
+                                        "1&&", "$", "\"", "\\", ".",    "...", "9",     "e",
+                                        "W(",  ",", ":",  "5.", "x[0]", "1[",  "\xff",  "0-"};
     static const size_t counts[] = {3, 199, 201, 5000, 400000};
     char out[700];
     for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)

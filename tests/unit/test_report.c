@@ -65,8 +65,8 @@ static void numbers(void **state)
     static const struct {
         double x;
         const char *text;
-    } rows[] = {{3.14159265, "$1 = 3.14159\n"}, {0, "$1 = 0\n"},       {-1e-9, "$1 = -1e-09\n"},
-                {1e20, "$1 = 1e+20\n"},         {NAN, "$1 = nan\n"},   {-NAN, "$1 = nan\n"},
+    } rows[] = {{3.14159265, "$1 = 3.14159\n"}, {0, "$1 = 0\n"},           {-1e-9, "$1 = -1e-09\n"},
+                {1e20, "$1 = 1e+20\n"},         {NAN, "$1 = nan\n"},       {-NAN, "$1 = nan\n"},
                 {INFINITY, "$1 = inf\n"},       {-INFINITY, "$1 = -inf\n"}};
     struct value v;
     (void)state;
@@ -89,8 +89,9 @@ static void arrays(void **state)
     struct value v;
     (void)state;
     fill(&v, 1, flat, floats);
-    assert_string_equal(printed(&v, false),
-                        "$1 = [6]\n[   1.5000   -2.2500    0.0000 1000.1250       nan      -inf]\n");
+    assert_string_equal(
+        printed(&v, false),
+        "$1 = [6]\n[   1.5000   -2.2500    0.0000 1000.1250       nan      -inf]\n");
     value_fini(&v);
     fill(&v, 2, matrix, whole);
     assert_string_equal(printed(&v, false), "$1 = [2, 3]\n[[  1 -20 300]\n [  4   5   6]]\n");
@@ -210,8 +211,12 @@ static void a_full_disk_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(numbers),       TEST(arrays),        TEST(large_ones_are_summarised),
-        TEST(objects_parse), TEST(errors_are_objects), TEST(a_full_disk_is_told),
+        TEST(numbers),
+        TEST(arrays),
+        TEST(large_ones_are_summarised),
+        TEST(objects_parse),
+        TEST(errors_are_objects),
+        TEST(a_full_disk_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
