@@ -27,7 +27,7 @@ bool console_eval(struct console *c, const struct arguments *a, size_t at, size_
 bool console_assign(struct console *c, struct arguments *a, bool *found, struct error *err)
 {
     char name[80];
-    size_t at = a->at, start, n;
+    size_t at, start, n;
     *found = false;
     if (arguments_end(a) || a->line[a->at] != '$')
         return true;

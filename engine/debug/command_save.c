@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#ifndef DUMP_FLOATS                   /* smaller ones give bugs a chance */
 #define DUMP_FLOATS ((size_t)4 << 20) /* of a tensor that are held at a time */
+#endif
 
 bool sites_match(const struct session *s, const char *word, int column, bool *chosen,
                  struct error *err)

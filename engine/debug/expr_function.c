@@ -88,7 +88,7 @@ static bool whole(const struct value *v, const char *what, double low, double hi
 
 static bool token_id(const struct scope *s, const struct value *v, int32_t *id, struct error *err)
 {
-    double x;
+    double x = 0;
     if (v->string)
         return s->token(s->context, v->string, v->n_string, id, err);
     if (v->count != 1 || v->n_dims > 0)
@@ -118,7 +118,7 @@ static bool read_slice(const struct scope *s, const struct source *source, const
 static bool of_logits(const struct scope *s, enum function_kind kind, const struct value *args,
                       int n, struct value *out, struct error *err)
 {
-    int32_t id;
+    int32_t id = 0;
     double position = s->position;
     struct source source;
     if (!token_id(s, &args[0], &id, err) || !s->site(s->context, SITE_LOGITS, 0, &source, err))
@@ -150,7 +150,7 @@ static bool of_logits(const struct scope *s, enum function_kind kind, const stru
 static bool direction(const struct scope *s, const struct value *arg, struct value *out,
                       struct error *err)
 {
-    int32_t id;
+    int32_t id = 0;
     struct source source;
     if (!token_id(s, arg, &id, err) || !s->weight(s->context, "unembed.W_U", &source, err))
         return false;

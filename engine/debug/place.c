@@ -84,8 +84,9 @@ static bool add_summary(struct text *t, const struct session *s, enum site site,
             for (size_t i = 0; i < v->count; i++)
                 if (v->data[i] > 0)
                     entropy -= (double)v->data[i] * log((double)v->data[i]);
+            size_t heads = v->count / keys;
             text_add(t, "  mean entropy ");
-            add_number(t, entropy / (double)(v->count / keys));
+            add_number(t, entropy / (double)heads);
         }
     } else {
         text_add(t, "  norm ");

@@ -311,9 +311,9 @@ bool value_reduce(enum value_reduction r, const struct value *a, int axis, struc
 {
     static const char *const names[] = {"sum", "mean",   "std",    "norm",   "max",
                                         "min", "argmax", "argmin", "entropy"};
-    struct axis_view v;
+    struct axis_view v = {0};
     size_t dims[VALUE_MAX_DIMS];
-    int n_dims;
+    int n_dims = 0;
     if (!numbers_only(a, names[r], err) || !find_axis(a, axis, &v, dims, &n_dims, err))
         return false;
     if (v.n == 0 && r >= VALUE_MAX && r <= VALUE_ARGMIN)
@@ -377,8 +377,8 @@ bool value_pair(enum value_pairing p, const struct value *a, const struct value 
     value_init(&wide[0], out->ledger);
     value_init(&wide[1], out->ledger);
     size_t dims[VALUE_MAX_DIMS];
-    int n_dims;
-    struct axis_view v;
+    int n_dims = 0;
+    struct axis_view v = {0};
     bool ok = same || (stretch(a, &w, 0, &wide[0], err) && stretch(b, &w, 1, &wide[1], err));
     const struct value *x = same ? a : &wide[0], *y = same ? b : &wide[1];
     ok =
@@ -393,9 +393,9 @@ bool value_pair(enum value_pairing p, const struct value *a, const struct value 
 
 bool value_softmax(const struct value *a, int axis, struct value *out, struct error *err)
 {
-    struct axis_view v;
+    struct axis_view v = {0};
     size_t dims[VALUE_MAX_DIMS];
-    int n_dims;
+    int n_dims = 0;
     if (!numbers_only(a, "softmax", err) || !find_axis(a, axis, &v, dims, &n_dims, err) ||
         !value_set_shape(out, a->n_dims, a->dims, err))
         return false;
