@@ -73,8 +73,7 @@ static struct backend *plugin_open(const struct backend_options *options, char w
     return b; /* the library stays: its code runs until the program ends */
 }
 
-struct backend *backend_open(const char *name, const struct backend_options *options,
-                             char why[WHY])
+struct backend *backend_open(const char *name, const struct backend_options *options, char why[WHY])
 {
     why[0] = '\0';
     if (name && strcmp(name, "cpu") == 0)

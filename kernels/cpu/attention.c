@@ -76,8 +76,8 @@ void cpu_kv_store(struct backend *b, const struct kv_view *kv, int pos0, int n, 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
 /* A tile of one head: rows row .. row+n-1. */
-static struct attend_tile tile_of_head(const struct attention *a, const struct kv_view *kv, int head,
-                                       int pos0, int row, int n)
+static struct attend_tile tile_of_head(const struct attention *a, const struct kv_view *kv,
+                                       int head, int pos0, int row, int n)
 {
     struct attend_tile tile = {
         .kv = kv,
@@ -155,8 +155,7 @@ void cpu_softmax(struct backend *b, const struct attention *a, const float *scor
 }
 
 void cpu_mix(struct backend *b, const struct attention *a, const struct kv_view *kv,
-             const float *pattern, int pos0, int n, int head0, int heads, float *z,
-             size_t z_stride)
+             const float *pattern, int pos0, int n, int head0, int heads, float *z, size_t z_stride)
 {
     const struct cpu_ops *ops = cpu_ops_of(b);
     size_t keys = (size_t)pos0 + (size_t)n, h = (size_t)a->d_head;
@@ -213,8 +212,7 @@ void cpu_attend(struct backend *b, const struct attention *a, const struct kv_vi
 #pragma omp parallel for num_threads(pieces) if (pieces > 1) schedule(dynamic)
     for (int i = 0; i < total; i++) {
         int g = i % a->n_kv_heads, t = tiles - 1 - i / a->n_kv_heads;
-        float *scores =
-            (float *)work.data + (size_t)omp_get_thread_num() * ATTEND_ROWS * pitch;
+        float *scores = (float *)work.data + (size_t)omp_get_thread_num() * ATTEND_ROWS * pitch;
         struct attend_tile tile = tile_of_group(a, kv, g, q, pos0, t * ATTEND_ROWS,
                                                 tile_rows(queries, t), scores, pitch, z);
         ops->scores(&tile);

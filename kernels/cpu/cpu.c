@@ -14,8 +14,8 @@
 #include <cpuid.h>
 #endif
 
-#define WHY       256
-#define SHARE     32768 /* elements below which waking another thread costs more than it helps */
+#define WHY         256
+#define SHARE       32768 /* elements below which waking another thread costs more than it helps */
 #define THREADS_MAX 1024
 
 /* ---- cutting work ---------------------------------------------------------------------------- */
@@ -121,9 +121,9 @@ static void cpu_add(struct backend *b, const float *x, const float *y, float *ou
 
 static void cpu_center(struct backend *b, const float *x, float *out, int n, int d)
 {
-    FOR_SPANS(b, s, (size_t)n, 1, (size_t)d,
-              cpu_ops_of(b)->center(x + s.from * (size_t)d, out + s.from * (size_t)d, (int)s.count,
-                                    d));
+    FOR_SPANS(
+        b, s, (size_t)n, 1, (size_t)d,
+        cpu_ops_of(b)->center(x + s.from * (size_t)d, out + s.from * (size_t)d, (int)s.count, d));
 }
 
 static void cpu_rms(struct backend *b, const float *x, float eps, float *scale, int n, int d)
@@ -168,8 +168,7 @@ static void cpu_rope(struct backend *b, const float *x, const float *angles, int
 static void cpu_activate(struct backend *b, enum activation f, const float *x, float *out,
                          size_t count)
 {
-    FOR_SPANS(b, s, count, 16, 4,
-              cpu_ops_of(b)->activate(f, x + s.from, out + s.from, s.count));
+    FOR_SPANS(b, s, count, 16, 4, cpu_ops_of(b)->activate(f, x + s.from, out + s.from, s.count));
 }
 
 static void cpu_gate(struct backend *b, enum activation f, const float *x, const float *y,

@@ -7,11 +7,11 @@
 
 #include <omp.h>
 
-#define FEW_ROWS     8        /* up to here the time goes into reading weights */
-#define PANEL        192      /* outputs of a piece for many rows: whole panels of 48 and of 64 */
-#define PIECES       4        /* pieces a thread, where there is enough for them */
-#define PIECE_WORK   65536    /* multiplications below which a piece is not worth handing out */
-#define ROWS_LEAST   48       /* rows of a piece, where outputs are too few to share */
+#define FEW_ROWS   8     /* up to here the time goes into reading weights */
+#define PANEL      192   /* outputs of a piece for many rows: whole panels of 48 and of 64 */
+#define PIECES     4     /* pieces a thread, where there is enough for them */
+#define PIECE_WORK 65536 /* multiplications below which a piece is not worth handing out */
+#define ROWS_LEAST 48    /* rows of a piece, where outputs are too few to share */
 
 /* Floats of scratch for one thread. */
 static size_t scratch_floats(const struct backend *b)

@@ -23,8 +23,8 @@ static inline void rope_head(const float *restrict x, const float *restrict cosi
 }
 
 /* x, out: [n, heads, h]; angles: [n, r], cosines before sines. */
-static void rope_rows(const float *x, const float *angles, int r, enum rope_style style,
-                      float *out, int n, int heads, int d_head)
+static void rope_rows(const float *x, const float *angles, int r, enum rope_style style, float *out,
+                      int n, int heads, int d_head)
 {
     int half = r / 2;
     for (int row = 0; row < n; row++, angles += r) {

@@ -27,13 +27,16 @@ typedef vec vmask;
 #define VALUE_QUERIES 4 /* queries times vectors of a value: 8 */
 #define VALUE_VECS    1
 
-#define EACH(op, a, b) {op((a).lo, (b).lo), op((a).hi, (b).hi)}
+#define EACH(op, a, b)                                                                             \
+    {                                                                                              \
+        op((a).lo, (b).lo), op((a).hi, (b).hi)                                                     \
+    }
 
 /* Lanes from .. to-1 of a half that begins at lane base. */
 static inline __m256i half_span(int base, int from, int to)
 {
-    __m256i lane = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
-                                    _mm256_set1_epi32(base));
+    __m256i lane =
+        _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(base));
     return _mm256_andnot_si256(_mm256_cmpgt_epi32(_mm256_set1_epi32(from), lane),
                                _mm256_cmpgt_epi32(_mm256_set1_epi32(to), lane));
 }
@@ -77,7 +80,8 @@ static inline void vec_store_n(float *p, int n, vec x)
 static inline vec vec_load_f16(const void *p)
 {
     const __m128i *half = p;
-    return (vec){_mm256_cvtph_ps(_mm_loadu_si128(half)), _mm256_cvtph_ps(_mm_loadu_si128(half + 1))};
+    return (vec){_mm256_cvtph_ps(_mm_loadu_si128(half)),
+                 _mm256_cvtph_ps(_mm_loadu_si128(half + 1))};
 }
 
 static inline vec vec_load_bf16(const void *p)
@@ -191,8 +195,8 @@ static inline __m128 vec_sum4(vec a, vec b, vec c, vec d)
     __m256 c8 = _mm256_add_ps(c.lo, c.hi), d8 = _mm256_add_ps(d.lo, d.hi);
     __m256 ab = _mm256_add_ps(_mm256_permute2f128_ps(a8, b8, 0x20), /* i + i+4 */
                               _mm256_permute2f128_ps(a8, b8, 0x31));
-    __m256 cd = _mm256_add_ps(_mm256_permute2f128_ps(c8, d8, 0x20),
-                              _mm256_permute2f128_ps(c8, d8, 0x31));
+    __m256 cd =
+        _mm256_add_ps(_mm256_permute2f128_ps(c8, d8, 0x20), _mm256_permute2f128_ps(c8, d8, 0x31));
     ab = _mm256_add_ps(ab, _mm256_permute_ps(ab, 0x4e)); /* i + i+2 */
     cd = _mm256_add_ps(cd, _mm256_permute_ps(cd, 0x4e));
     ab = _mm256_add_ps(ab, _mm256_permute_ps(ab, 0xb1)); /* i + i+1 */

@@ -14,36 +14,50 @@ EXPAND void scores_of_pages(const struct attend_tile *tile, int j, const int n, 
     const int h = tile->kv->d_head;
     const float *keys[SCORE_PAGES], *q[SCORE_QUERIES];
     vec total[SCORE_QUERIES][SCORE_PAGES];
-    UNROLL for (int p = 0; p < pages; p++)
+    UNROLL
+    for (int p = 0; p < pages; p++)
         keys[p] = kv_keys(tile->kv, page + p, tile->g);
-    UNROLL for (int i = 0; i < n; i++) {
+    UNROLL
+    for (int i = 0; i < n; i++) {
         q[i] = tile->q[j + i];
-        UNROLL for (int p = 0; p < pages; p++)
+        UNROLL
+        for (int p = 0; p < pages; p++)
             total[i][p] = vec_set(0);
     }
 
     for (int run = 0; run < h; run += MIX_RUN) {
         vec sum[SCORE_QUERIES][SCORE_PAGES];
-        UNROLL for (int i = 0; i < n; i++)
-            UNROLL for (int p = 0; p < pages; p++)
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            UNROLL
+            for (int p = 0; p < pages; p++)
                 sum[i][p] = vec_set(0);
+        }
         int end = h - run < MIX_RUN ? h : run + MIX_RUN;
         for (int k = run; k < end; k++) {
             vec key[SCORE_PAGES];
-            UNROLL for (int p = 0; p < pages; p++)
+            UNROLL
+            for (int p = 0; p < pages; p++)
                 key[p] = vec_load(keys[p] + (size_t)k * KV_PAGE);
-            UNROLL for (int i = 0; i < n; i++) {
+            UNROLL
+            for (int i = 0; i < n; i++) {
                 vec x = vec_set(q[i][k]);
-                UNROLL for (int p = 0; p < pages; p++)
+                UNROLL
+                for (int p = 0; p < pages; p++)
                     sum[i][p] = vec_fma(x, key[p], sum[i][p]);
             }
         }
-        UNROLL for (int i = 0; i < n; i++)
-            UNROLL for (int p = 0; p < pages; p++)
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            UNROLL
+            for (int p = 0; p < pages; p++)
                 total[i][p] = run == 0 ? sum[i][p] : vec_add(total[i][p], sum[i][p]);
+        }
     }
-    UNROLL for (int i = 0; i < n; i++) {
-        UNROLL for (int p = 0; p < pages; p++) {
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int p = 0; p < pages; p++) {
             vec score = vec_mul(vec_set(tile->scale), total[i][p]);
             int s = (page + p) * KV_PAGE;
             if (s + KV_PAGE <= tile->limit)
@@ -52,14 +66,6 @@ EXPAND void scores_of_pages(const struct attend_tile *tile, int j, const int n, 
                 vec_store_n(tile->scores[j + i] + s, tile->limit - s, score);
         }
     }
-}
-
-EXPAND void scores_of_queries(const struct attend_tile *tile, int j, const int n, int page, int end)
-{
-    for (; page + SCORE_PAGES <= end; page += SCORE_PAGES)
-        scores_of_pages(tile, j, n, page, SCORE_PAGES);
-    for (; page < end; page++)
-        scores_of_pages(tile, j, n, page, 1);
 }
 
 /* The keys that some query of the tile sees. */
@@ -75,40 +81,52 @@ static inline void tile_span(const struct attend_tile *tile, int j, int n, int *
     }
 }
 
-static void scores(const struct attend_tile *tile)
+EXPAND void scores_of_queries(const struct attend_tile *tile, int page, const int pages)
 {
     for (int j = 0; j < tile->n; j += SCORE_QUERIES) {
-        int n = tile->n - j < SCORE_QUERIES ? tile->n - j : SCORE_QUERIES, first, last;
-        tile_span(tile, j, n, &first, &last);
-        int page = first / KV_PAGE, end = last / KV_PAGE + 1;
+        int n = tile->n - j;
         if (n == 1)
-            scores_of_queries(tile, j, 1, page, end);
+            scores_of_pages(tile, j, 1, page, pages);
         else if (n == 2)
-            scores_of_queries(tile, j, 2, page, end);
+            scores_of_pages(tile, j, 2, page, pages);
         else if (n == 3)
-            scores_of_queries(tile, j, 3, page, end);
+            scores_of_pages(tile, j, 3, page, pages);
         else
-            scores_of_queries(tile, j, 4, page, end);
+            scores_of_pages(tile, j, SCORE_QUERIES, page, pages);
     }
+}
+
+/* All queries take some pages before the next, which are then read from memory once. */
+static void scores(const struct attend_tile *tile)
+{
+    int first, last;
+    tile_span(tile, 0, tile->n, &first, &last);
+    int page = first / KV_PAGE, end = last / KV_PAGE + 1;
+    for (; page + SCORE_PAGES <= end; page += SCORE_PAGES)
+        scores_of_queries(tile, page, SCORE_PAGES);
+    for (; page < end; page++)
+        scores_of_queries(tile, page, 1);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* One position's value, from column i, to the sums of the queries that see it. */
 EXPAND void mix_position(const struct attend_tile *tile, int j, const int n, const int vecs, int i,
-                         const int rest, int s, const bool all,
-                         vec sum[VALUE_QUERIES][VALUE_VECS])
+                         const int rest, int s, vec sum[VALUE_QUERIES][VALUE_VECS])
 {
     const size_t h = (size_t)tile->kv->d_head;
     const float *value = kv_values(tile->kv, s / KV_PAGE, tile->g) + (size_t)(s % KV_PAGE) * h + i;
     vec v[VALUE_VECS];
-    UNROLL for (int c = 0; c < vecs; c++)
+    UNROLL
+    for (int c = 0; c < vecs; c++)
         v[c] = rest ? vec_load_n(value, rest, vec_set(0)) : vec_load(value + c * VEC_LANES);
-    UNROLL for (int k = 0; k < n; k++) {
-        if (!all && (s < tile->first[j + k] || s > tile->last[j + k]))
+    UNROLL
+    for (int k = 0; k < n; k++) {
+        if (s < tile->first[j + k] || s > tile->last[j + k])
             continue;
         vec x = vec_set(tile->patterns[j + k][s]);
-        UNROLL for (int c = 0; c < vecs; c++)
+        UNROLL
+        for (int c = 0; c < vecs; c++)
             sum[k][c] = vec_fma(x, v[c], sum[k][c]);
     }
 }
@@ -119,7 +137,8 @@ EXPAND void mix_common(const struct attend_tile *tile, int j, const int n, const
 {
     const size_t h = (size_t)tile->kv->d_head;
     const float *p[VALUE_QUERIES];
-    UNROLL for (int k = 0; k < n; k++)
+    UNROLL
+    for (int k = 0; k < n; k++)
         p[k] = tile->patterns[j + k];
     while (from < to) {
         int end = (from / KV_PAGE + 1) * KV_PAGE;
@@ -129,11 +148,14 @@ EXPAND void mix_common(const struct attend_tile *tile, int j, const int n, const
             end = to;
         for (; from < end; from++, value += h) {
             vec v[VALUE_VECS];
-            UNROLL for (int c = 0; c < vecs; c++)
+            UNROLL
+            for (int c = 0; c < vecs; c++)
                 v[c] = rest ? vec_load_n(value, rest, vec_set(0)) : vec_load(value + c * VEC_LANES);
-            UNROLL for (int k = 0; k < n; k++) {
+            UNROLL
+            for (int k = 0; k < n; k++) {
                 vec x = vec_set(p[k][from]);
-                UNROLL for (int c = 0; c < vecs; c++)
+                UNROLL
+                for (int c = 0; c < vecs; c++)
                     sum[k][c] = vec_fma(x, v[c], sum[k][c]);
             }
         }
@@ -145,9 +167,10 @@ static inline int clamp(int x, int low, int high)
     return x < low ? low : x > high ? high : x;
 }
 
-/* Columns i .. of n queries: vecs whole vectors, or where rest > 0 one of rest lanes. */
-EXPAND void mix_columns(const struct attend_tile *tile, int j, const int n, const int vecs, int i,
-                        const int rest)
+/* One run of positions. Columns i .. of n queries: vecs whole vectors, or where rest > 0 one
+ * of rest lanes. */
+EXPAND void mix_columns(const struct attend_tile *tile, int j, const int n, int run, const int vecs,
+                        int i, const int rest)
 {
     int first, last, all_from, all_to; /* seen by some, seen by all */
     tile_span(tile, j, n, &first, &last);
@@ -157,56 +180,65 @@ EXPAND void mix_columns(const struct attend_tile *tile, int j, const int n, cons
         all_from = tile->first[j + k] > all_from ? tile->first[j + k] : all_from;
         all_to = tile->last[j + k] < all_to ? tile->last[j + k] : all_to;
     }
-    for (int run = first - first % MIX_RUN; run <= last; run += MIX_RUN) {
-        int from = run < first ? first : run, to = last < run + MIX_RUN ? last + 1 : run + MIX_RUN;
-        int middle = clamp(all_from, from, to), end = clamp(all_to + 1, middle, to);
-        vec sum[VALUE_QUERIES][VALUE_VECS];
-        UNROLL for (int k = 0; k < n; k++)
-            UNROLL for (int c = 0; c < vecs; c++)
-                sum[k][c] = vec_set(0);
-        for (int s = from; s < middle; s++)
-            mix_position(tile, j, n, vecs, i, rest, s, false, sum);
-        mix_common(tile, j, n, vecs, i, rest, middle, end, sum);
-        for (int s = end; s < to; s++)
-            mix_position(tile, j, n, vecs, i, rest, s, false, sum);
-        UNROLL for (int k = 0; k < n; k++) {
-            if (tile->first[j + k] >= run + MIX_RUN || tile->last[j + k] < run)
-                continue; /* nothing visible: no run of this query */
-            bool begins = tile->first[j + k] >= run;
-            UNROLL for (int c = 0; c < vecs; c++) {
-                float *z = tile->z[j + k] + i + c * VEC_LANES;
-                int width = rest ? rest : VEC_LANES;
-                vec total = begins ? sum[k][c]
-                                   : vec_add(vec_load_n(z, width, vec_set(0)), sum[k][c]);
-                vec_store_n(z, width, total);
-            }
+    int from = run < first ? first : run, to = last < run + MIX_RUN ? last + 1 : run + MIX_RUN;
+    int middle = clamp(all_from, from, to), end = clamp(all_to + 1, middle, to);
+    vec sum[VALUE_QUERIES][VALUE_VECS];
+    UNROLL
+    for (int k = 0; k < n; k++) {
+        UNROLL
+        for (int c = 0; c < vecs; c++)
+            sum[k][c] = vec_set(0);
+    }
+    for (int s = from; s < middle; s++)
+        mix_position(tile, j, n, vecs, i, rest, s, sum);
+    mix_common(tile, j, n, vecs, i, rest, middle, end, sum);
+    for (int s = end; s < to; s++)
+        mix_position(tile, j, n, vecs, i, rest, s, sum);
+    UNROLL
+    for (int k = 0; k < n; k++) {
+        if (tile->first[j + k] >= run + MIX_RUN || tile->last[j + k] < run)
+            continue; /* nothing visible: no run of this query */
+        bool begins = tile->first[j + k] >= run;
+        UNROLL
+        for (int c = 0; c < vecs; c++) {
+            float *z = tile->z[j + k] + i + c * VEC_LANES;
+            int width = rest ? rest : VEC_LANES;
+            vec total = sum[k][c];
+            if (!begins)
+                total = vec_add(vec_load_n(z, width, vec_set(0)), total);
+            vec_store_n(z, width, total);
         }
     }
 }
 
-EXPAND void mix_queries(const struct attend_tile *tile, int j, const int n)
+EXPAND void mix_queries(const struct attend_tile *tile, int j, const int n, int run)
 {
     int h = tile->kv->d_head, i = 0;
     for (; i + VALUE_VECS * VEC_LANES <= h; i += VALUE_VECS * VEC_LANES)
-        mix_columns(tile, j, n, VALUE_VECS, i, 0);
+        mix_columns(tile, j, n, run, VALUE_VECS, i, 0);
     for (; i + VEC_LANES <= h; i += VEC_LANES)
-        mix_columns(tile, j, n, 1, i, 0);
+        mix_columns(tile, j, n, run, 1, i, 0);
     if (i < h)
-        mix_columns(tile, j, n, 1, i, h - i);
+        mix_columns(tile, j, n, run, 1, i, h - i);
 }
 
+/* All queries take a run of values before the next, which are then read from memory once. */
 static void mix_values(const struct attend_tile *tile)
 {
-    for (int j = 0; j < tile->n; j += VALUE_QUERIES) {
-        int n = tile->n - j < VALUE_QUERIES ? tile->n - j : VALUE_QUERIES;
-        if (n == 1)
-            mix_queries(tile, j, 1);
-        else if (n == 2)
-            mix_queries(tile, j, 2);
-        else if (n == 3)
-            mix_queries(tile, j, 3);
-        else
-            mix_queries(tile, j, 4);
+    int first, last;
+    tile_span(tile, 0, tile->n, &first, &last);
+    for (int run = first - first % MIX_RUN; run <= last; run += MIX_RUN) {
+        for (int j = 0; j < tile->n; j += VALUE_QUERIES) {
+            int n = tile->n - j;
+            if (n == 1)
+                mix_queries(tile, j, 1, run);
+            else if (n == 2)
+                mix_queries(tile, j, 2, run);
+            else if (n == 3)
+                mix_queries(tile, j, 3, run);
+            else
+                mix_queries(tile, j, VALUE_QUERIES, run);
+        }
     }
 }
 

@@ -25,8 +25,7 @@ static inline vec vec_negate(vec x)
 /* The size of the first, which has no sign, with the sign of the second. */
 static inline vec vec_with_sign(vec size, vec sign)
 {
-    return vec_of_bits(
-        ivec_or(vec_bits(size), ivec_and(vec_bits(sign), ivec_set(0x80000000u))));
+    return vec_of_bits(ivec_or(vec_bits(size), ivec_and(vec_bits(sign), ivec_set(0x80000000u))));
 }
 
 /* e^x = 2^n e^r, |r| <= ln 2 / 2, e^r = 1 + r + r^2 q(r). 2^n is multiplied in two halves,

@@ -53,8 +53,8 @@ static struct run run_open(const struct setup *s)
 {
     size_t rows = (size_t)s->keys, q = rows * (size_t)(s->heads * s->h);
     size_t kv = rows * (size_t)(s->kv_heads * s->h), square = (size_t)s->heads * rows * rows;
-    struct run r = {random_floats(q),  random_floats(kv),    random_floats(kv),
-                    blank_floats(q),   blank_floats(square), blank_floats(square)};
+    struct run r = {random_floats(q), random_floats(kv),    random_floats(kv),
+                    blank_floats(q),  blank_floats(square), blank_floats(square)};
     for (size_t i = 0; i < q; i++)
         r.q[i] *= 6;
     return r;
@@ -77,8 +77,7 @@ static void three_steps(struct backend *b, const struct setup *s, const struct c
     struct attention a = attention_of(s);
     b->scores(b, &a, &c->view, r->q, 0, s->keys, 0, s->heads, r->scores);
     b->softmax(b, &a, r->scores, 0, s->keys, s->heads, r->patterns);
-    b->mix(b, &a, &c->view, r->patterns, 0, s->keys, 0, s->heads, r->z,
-           (size_t)(s->heads * s->h));
+    b->mix(b, &a, &c->view, r->patterns, 0, s->keys, 0, s->heads, r->z, (size_t)(s->heads * s->h));
 }
 
 static bool visible(const struct setup *s, int t, int key)
@@ -87,8 +86,8 @@ static bool visible(const struct setup *s, int t, int key)
 }
 
 static const struct setup setups[] = {
-    {3, 3, 64, 70, 0},   {4, 2, 16, 150, 0},   {6, 1, 20, 33, 0},    {2, 2, 7, 1, 0},
-    {2, 1, 130, 40, 0},  {8, 2, 32, 140, 5},   {3, 3, 64, 300, 1},   {4, 4, 80, 290, 130},
+    {3, 3, 64, 70, 0},   {4, 2, 16, 150, 0},     {6, 1, 20, 33, 0},   {2, 2, 7, 1, 0},
+    {2, 1, 130, 40, 0},  {8, 2, 32, 140, 5},     {3, 3, 64, 300, 1},  {4, 4, 80, 290, 130},
     {1, 1, 128, 17, 16}, {4, 2, 24, 1100, 1050}, {2, 2, 256, 90, 17}, {9, 3, 1, 64, 3},
 };
 #define N_SETUPS (sizeof setups / sizeof *setups)
@@ -154,8 +153,7 @@ static void compare_chunks(struct backend *b, const struct setup *s, const struc
         int n = s->keys - pos < chunk ? s->keys - pos : chunk;
         b->kv_store(b, &c.view, pos, n, want->k + (size_t)pos * kv_row, NULL);
         b->kv_store(b, &c.view, pos, n, NULL, want->v + (size_t)pos * kv_row);
-        b->attend(b, &a, &c.view, want->q + (size_t)pos * row, pos, n, z + (size_t)pos * row,
-                  work);
+        b->attend(b, &a, &c.view, want->q + (size_t)pos * row, pos, n, z + (size_t)pos * row, work);
     }
     char what[96];
     snprintf(what, sizeof what, "attend in chunks of %d: H %d G %d h %d S %d window %d", chunk,
@@ -164,6 +162,14 @@ static void compare_chunks(struct backend *b, const struct setup *s, const struc
     b->free(b, work.data);
     free(z);
     cache_free(&c);
+}
+
+/* Waking threads thousands of times on a busy machine is slow and shows nothing new. */
+static bool chunk_is_worth(const struct backend *b, const struct setup *s, int chunk)
+{
+    if (b == backends[0] && s->keys > 300)
+        return false;
+    return chunk > 2 || s->keys <= 70 || (b->n_threads == 1 && s->keys <= 300);
 }
 
 static void chunks_have_the_same_bits(void **state)
@@ -178,7 +184,7 @@ static void chunks_have_the_same_bits(void **state)
         three_steps(backends[0], s, &c, &want);
         for (int i = 0; i < n_backends; i++)
             for (size_t j = 0; j < sizeof chunks / sizeof *chunks; j++)
-                if (i > 0 || s->keys < 300)
+                if (chunk_is_worth(backends[i], s, chunks[j]))
                     compare_chunks(backends[i], s, &want, chunks[j]);
         cache_free(&c);
         run_free(&want);
@@ -209,8 +215,7 @@ static void compare_steps(struct backend *b, const struct setup *s, const struct
     }
     b->mix(b, &a, &c->view, scores, pos0, n, head0, heads, z, z_stride);
     for (int i = 0; i < n; i++)
-        expect_same("mix of a part", b,
-                    want->z + (size_t)(pos0 + i) * row + (size_t)(head0 * s->h),
+        expect_same("mix of a part", b, want->z + (size_t)(pos0 + i) * row + (size_t)(head0 * s->h),
                     z + (size_t)i * z_stride, (size_t)(heads * s->h));
     assert_true(same_bits(guard, scores[count]));
     free(scores);
@@ -301,7 +306,8 @@ static void scratch_is_linear(void **state)
     (void)state;
     for (int i = 0; i < n_backends; i++) {
         struct backend *b = backends[i];
-        size_t small = b->workspace_bytes(b, 1, 1 << 20), large = b->workspace_bytes(b, 4096, 1 << 20);
+        size_t small = b->workspace_bytes(b, 1, 1 << 20),
+               large = b->workspace_bytes(b, 4096, 1 << 20);
         assert_true(large <= small + ((size_t)64 << 20));
         assert_true(b->workspace_bytes(b, 512, 1 << 21) <= 2 * large);
     }

@@ -86,9 +86,9 @@ static void every_shape_has_the_same_bits(void **state)
 {
     static const int rows[] = {1, 2, 7, 64, 130};
     static const int shapes[][3] = {/* N, K, group */
-                                    {1, 1, 0},    {3, 17, 0},   {17, 3, 0},  {48, 130, 0},
-                                    {100, 33, 0}, {65, 257, 13}, {40, 64, 8}, {130, 20, 64},
-                                    {5, 1030, 0}};
+                                    {1, 1, 0},    {3, 17, 0},    {17, 3, 0},
+                                    {48, 130, 0}, {100, 33, 0},  {65, 257, 13},
+                                    {40, 64, 8},  {130, 20, 64}, {5, 1030, 0}};
     (void)state;
     for (int t = 0; t < DTYPE_N; t++)
         for (int conv = 0; conv < 2; conv++)
@@ -180,8 +180,8 @@ static void reference_is_close_to_double(void **state)
                 int row = i / N, o = i % N;
                 double sum = (double)bias[o], size = fabs(sum);
                 for (int k = 0; k < K; k++) {
-                    ptrdiff_t at = o / 8 * m.w.group_stride + o % 8 * m.w.out_stride +
-                                   k * m.w.in_stride;
+                    ptrdiff_t at =
+                        o / 8 * m.w.group_stride + o % 8 * m.w.out_stride + k * m.w.in_stride;
                     double w = (double)dtype_load(
                         m.w.dtype, (const char *)m.w.data + (size_t)at * dtype_size(m.w.dtype));
                     sum += w * (double)x[row * K + k];

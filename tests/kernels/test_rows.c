@@ -5,9 +5,25 @@ static const int widths[] = {1, 3, 15, 16, 17, 64, 100, 1000, 1024, 1025, 2200, 
 #define N_WIDTHS (sizeof widths / sizeof *widths)
 
 /* Every op that maps [n, D] to [n, D], by number, so that one loop compares them all. */
-enum row_op { OP_ADD, OP_CENTER, OP_DIVIDE, OP_GAIN, OP_GAIN_ONLY, OP_BIAS_ONLY, OP_COPY,
-              OP_PROBABILITIES, OP_SILU, OP_GELU, OP_GELU_TANH, OP_RELU, OP_GATE, OP_GATE_GELU,
-              OP_GATE_TANH, OP_GATE_RELU, N_OPS };
+enum row_op {
+    OP_ADD,
+    OP_CENTER,
+    OP_DIVIDE,
+    OP_GAIN,
+    OP_GAIN_ONLY,
+    OP_BIAS_ONLY,
+    OP_COPY,
+    OP_PROBABILITIES,
+    OP_SILU,
+    OP_GELU,
+    OP_GELU_TANH,
+    OP_RELU,
+    OP_GATE,
+    OP_GATE_GELU,
+    OP_GATE_TANH,
+    OP_GATE_RELU,
+    N_OPS
+};
 
 static void row_op(struct backend *b, enum row_op op, const float *x, const float *y, float *out,
                    int n, int d)
@@ -98,8 +114,9 @@ static void special_values_have_the_same_bits(void **state)
 {
     (void)state;
     enum { D = 150 };
-    const float odd[] = {INFINITY, -INFINITY, NAN, 0.0f, -0.0f, 1e-45f, -1e-45f, 3e38f, -3e38f,
-                         1e-38f, 88.7f, 88.8f, -87.4f, -103.9f, -104.1f, 1e-20f, -1e-20f};
+    const float odd[] = {INFINITY, -INFINITY, NAN,     0.0f,   -0.0f,  1e-45f,
+                         -1e-45f,  3e38f,     -3e38f,  1e-38f, 88.7f,  88.8f,
+                         -87.4f,   -103.9f,   -104.1f, 1e-20f, -1e-20f};
     for (size_t k = 0; k < sizeof odd / sizeof *odd + 3; k++) {
         float *x = random_floats(D * 4), *y = random_floats(D * 4);
         for (int i = 0; i < D; i++) {
@@ -200,8 +217,12 @@ static void embed_widens_exactly(void **state)
             assert_non_null(data);
             for (int i = 0; i < V * d * 4 + 1; i++)
                 data[i] = (unsigned char)random_bits();
-            struct matrix table = {.data = data + 1, .dtype = (enum dtype)t, .n_out = V, .n_in = d,
-                                   .out_stride = d, .in_stride = 1};
+            struct matrix table = {.data = data + 1,
+                                   .dtype = (enum dtype)t,
+                                   .n_out = V,
+                                   .n_in = d,
+                                   .out_stride = d,
+                                   .in_stride = 1};
             float *out = blank_floats((size_t)(IDS * d));
             for (int i = 0; i < n_backends; i++) {
                 backends[i]->embed(backends[i], &table, ids, IDS, 2.5f, out);
@@ -285,8 +306,8 @@ static void rope_turns_pairs(void **state)
                     want[i] = fmaf(x[i], c[pair], x[i - step] * s[pair]);
             }
             for (int i = 0; i < n_backends; i++) {
-                backends[i]->rope(backends[i], x, angles, r,
-                                  style ? ROPE_PAIRS : ROPE_HALVES, got, N, HEADS, h);
+                backends[i]->rope(backends[i], x, angles, r, style ? ROPE_PAIRS : ROPE_HALVES, got,
+                                  N, HEADS, h);
                 expect_same("rope", backends[i], want, got, count);
             }
             free(x);

@@ -1,0 +1,240 @@
+/* vector_mix.h - products by the mix rule: Conv1D's weights, whose outputs lie side by side. */
+#ifndef MIDPASS_CPU_VECTOR_MIX_H
+#define MIDPASS_CPU_VECTOR_MIX_H
+
+#include "kernels/cpu/vector_tile.h"
+
+#define FEW_MIX_ROWS 4
+#define STRIP        4096                   /* sums that few rows keep in the first-level cache */
+#define MIX_PANEL    (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
+#define MIX_SCRATCH  (MIX_RUN * MIX_PANEL + MATMUL_ROWS * MIX_RUN) /* and the rows' part in it */
+
+/* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
+ * Sums pass through the cache once for that many inputs; the next as many are fetched. */
+EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const float *x,
+                      size_t x_stride, const void *w, ptrdiff_t in_stride, int count, float *sums)
+{
+    vec v[FEW_MIX_ROWS][8];
+    const void *row[8];
+    UNROLL
+    for (int s = 0; s < steps; s++) {
+        row[s] = weights_at(t, w, s * in_stride);
+        UNROLL
+        for (int i = 0; i < n; i++)
+            v[i][s] = vec_set(x[(size_t)i * x_stride + (size_t)s]);
+    }
+    int o = 0;
+    for (; o + VEC_LANES <= count; o += VEC_LANES) {
+        vec sum[FEW_MIX_ROWS];
+        UNROLL
+        for (int i = 0; i < n; i++)
+            sum[i] = vec_load(sums + i * (STRIP / n) + o);
+        UNROLL
+        for (int s = 0; s < steps; s++) {
+            __builtin_prefetch(weights_at(t, row[s], o + steps * in_stride), 0, 2);
+            vec weights = weights_load(t, weights_at(t, row[s], o));
+            UNROLL
+            for (int i = 0; i < n; i++)
+                sum[i] = vec_fma(v[i][s], weights, sum[i]);
+        }
+        UNROLL
+        for (int i = 0; i < n; i++)
+            vec_store(sums + i * (STRIP / n) + o, sum[i]);
+    }
+    if (o < count) {
+        for (int s = 0; s < steps; s++) {
+            vec weights = weights_load_n(t, weights_at(t, row[s], o), count - o, vec_set(0));
+            for (int i = 0; i < n; i++)
+                vec_store(sums + i * (STRIP / n) + o,
+                          vec_fma(v[i][s], weights, vec_load(sums + i * (STRIP / n) + o)));
+        }
+    }
+}
+
+/* n rows, a strip of outputs that lie side by side. w: at (first output, 0). */
+EXPAND void mix_strip(const enum dtype t, const int n, const int steps, const float *x,
+                      size_t x_stride, const void *w, ptrdiff_t in_stride, int n_in,
+                      const float *bias, float *out, size_t out_stride, int count)
+{
+    float sums[STRIP];
+    for (int run = 0; run < n_in; run += MIX_RUN) {
+        int k = run, end = run + least(MIX_RUN, n_in - run);
+        for (int i = 0; i < n; i++)
+            memset(sums + i * (STRIP / n), 0, sizeof(float) * (size_t)((count + 15) / 16 * 16));
+        for (; k + steps <= end; k += steps)
+            mix_steps(t, n, steps, x + k, x_stride, weights_at(t, w, k * in_stride), in_stride,
+                      count, sums);
+        for (; k < end; k++)
+            mix_steps(t, n, 1, x + k, x_stride, weights_at(t, w, k * in_stride), in_stride, count,
+                      sums);
+        for (int i = 0; i < n; i++) {
+            float *to = out + (size_t)i * out_stride;
+            const float *sum = sums + i * (STRIP / n);
+            for (int o = 0; o < count; o++) {
+                float total = run == 0 ? sum[o] : to[o] + sum[o];
+                to[o] = bias && end == n_in ? total + bias[o] : total;
+            }
+        }
+    }
+}
+
+/* Outputs from .. that lie side by side, at most `most`. */
+static inline int side_by_side(const struct matrix *w, int from, int to, int most)
+{
+    int group = w->group > 0 ? w->group : w->n_out;
+    return least(least(to - from, group - from % group), most);
+}
+
+EXPAND void mix_few(const enum dtype t, const float *x, size_t x_stride, const struct matrix *w,
+                    const float *bias, float *out, size_t out_stride, int n, int from, int to)
+{
+    for (int o = from, count; o < to; o += count) {
+        const void *row = matrix_row(w, o);
+        const float *b = bias ? bias + o : NULL;
+        count = side_by_side(w, o, to, STRIP / n / VEC_LANES * VEC_LANES);
+        if (n == 1)
+            mix_strip(t, 1, 8, x, x_stride, row, w->in_stride, w->n_in, b, out + o, out_stride,
+                      count);
+        else if (n == 2)
+            mix_strip(t, 2, 4, x, x_stride, row, w->in_stride, w->n_in, b, out + o, out_stride,
+                      count);
+        else if (n == 3)
+            mix_strip(t, 3, 4, x, x_stride, row, w->in_stride, w->n_in, b, out + o, out_stride,
+                      count);
+        else
+            mix_strip(t, 4, 4, x, x_stride, row, w->in_stride, w->n_in, b, out + o, out_stride,
+                      count);
+    }
+}
+
+/* Inputs k .. k+length-1 of outputs from .. to-1, to panel[length][MIX_PANEL]. */
+EXPAND void mix_pack(const enum dtype t, const struct matrix *w, int k, int length, int from,
+                     int to, float *panel)
+{
+    for (int o = from, count; o < to; o += count) {
+        count = side_by_side(w, o, to, VEC_LANES);
+        const void *row = weights_at(t, matrix_row(w, o), k * w->in_stride);
+        float *p = panel + (o - from);
+        for (int i = 0; i < length; i++, p += MIX_PANEL) {
+            vec_store_n(p, count, weights_load_n(t, row, count, vec_set(0)));
+            row = weights_at(t, row, w->in_stride);
+        }
+    }
+}
+
+static void mix_panel(const struct matrix *w, int k, int length, int from, int to, float *panel)
+{
+    if (to - from < MIX_PANEL) /* outputs that do not exist are multiplied, too */
+        memset(panel, 0, sizeof(float) * MIX_PANEL * (size_t)length);
+    if (w->dtype == DTYPE_F32)
+        mix_pack(DTYPE_F32, w, k, length, from, to, panel);
+    else if (w->dtype == DTYPE_F16)
+        mix_pack(DTYPE_F16, w, k, length, from, to, panel);
+    else
+        mix_pack(DTYPE_BF16, w, k, length, from, to, panel);
+}
+
+/* n rows of x, [n][MIX_RUN], times a panel. */
+EXPAND void mix_tile(const int n, const float *x, const float *panel, int length, int keep,
+                     struct finish to)
+{
+    vec sum[MIX_ROWS][MIX_VECS];
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int c = 0; c < MIX_VECS; c++) {
+            __builtin_prefetch(to.out + (size_t)i * to.stride + c * VEC_LANES, 1);
+            sum[i][c] = vec_set(0);
+        }
+    }
+    for (int k = 0; k < length; k++, panel += MIX_PANEL) {
+        vec w[MIX_VECS];
+        UNROLL
+        for (int c = 0; c < MIX_VECS; c++)
+            w[c] = vec_load(panel + c * VEC_LANES);
+        UNROLL
+        for (int i = 0; i < n; i++) {
+            vec v = vec_set(x[i * MIX_RUN + k]);
+            UNROLL
+            for (int c = 0; c < MIX_VECS; c++)
+                sum[i][c] = vec_fma(v, w[c], sum[i][c]);
+        }
+    }
+    UNROLL
+    for (int i = 0; i < n; i++) {
+        UNROLL
+        for (int c = 0; c < MIX_VECS; c++) {
+            float *out = to.out + (size_t)i * to.stride + c * VEC_LANES;
+            int width = least(VEC_LANES, keep - c * VEC_LANES);
+            if (width <= 0)
+                continue;
+            vec total = sum[i][c];
+            if (!to.first)
+                total = vec_add(vec_load_n(out, width, vec_set(0)), total);
+            if (to.bias)
+                total = vec_add(total, vec_load_n(to.bias + c * VEC_LANES, width, vec_set(0)));
+            vec_store_n(out, width, total);
+        }
+    }
+}
+
+EXPAND void mix_tile_rows(int n, const float *x, const float *panel, int length, int keep,
+                          struct finish to)
+{
+    switch (n) {
+    case 1:
+        mix_tile(1, x, panel, length, keep, to);
+        break;
+    case 2:
+        mix_tile(2, x, panel, length, keep, to);
+        break;
+    case 3:
+        mix_tile(3, x, panel, length, keep, to);
+        break;
+    case 4:
+        mix_tile(4, x, panel, length, keep, to);
+        break;
+    case 5:
+        mix_tile(5, x, panel, length, keep, to);
+        break;
+    case 6:
+        mix_tile(6, x, panel, length, keep, to);
+        break;
+#if MIX_ROWS > 6
+    case 7:
+        mix_tile(7, x, panel, length, keep, to);
+        break;
+    case 8:
+        mix_tile(8, x, panel, length, keep, to);
+        break;
+#endif
+    }
+}
+
+/* Many rows. The rows' part in a run is brought together, so that no stride of theirs can
+ * throw them out of the cache; a panel stays in the first-level cache while they pass by. */
+static void mix_many(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
+                     float *out, size_t out_stride, int n, int from, int to, float *scratch)
+{
+    float *panel = scratch, *part = scratch + MIX_RUN * MIX_PANEL;
+    int tiles = (n + MIX_ROWS - 1) / MIX_ROWS;
+    for (int run = 0; run < w->n_in; run += MIX_RUN) {
+        int length = least(MIX_RUN, w->n_in - run);
+        bool last = run + MIX_RUN >= w->n_in;
+        for (int i = 0; i < n; i++)
+            memcpy(part + (size_t)i * MIX_RUN, x + (size_t)i * x_stride + run,
+                   (size_t)length * sizeof *x);
+        for (int o = from; o < to; o += MIX_PANEL) {
+            int keep = least(MIX_PANEL, to - o);
+            mix_panel(w, run, length, o, o + keep, panel);
+            for (int i = 0; i < tiles; i++) {
+                int row = tile_begin(n, MIX_ROWS, i), rows = tile_begin(n, MIX_ROWS, i + 1) - row;
+                struct finish f = {out + (size_t)row * out_stride + o, out_stride,
+                                   last && bias ? bias + o : NULL, run == 0};
+                mix_tile_rows(rows, part + (size_t)row * MIX_RUN, panel, length, keep, f);
+            }
+        }
+    }
+}
+
+#endif
