@@ -42,7 +42,6 @@ bool lens_logits(struct trace *t, const float *rows, size_t n, float *out, struc
         size_t some = n - r < step ? n - r : step;
         ok = run_rows(t, &f, rows + r * d, (int)some, out + r * v, err);
     }
-    mem_free(t->ledger, f.slots);
-    mem_free(t->ledger, f.wide);
+    frame_fini(t->vm, &f);
     return ok;
 }

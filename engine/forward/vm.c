@@ -70,15 +70,19 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
     return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
 }
 
+void frame_fini(struct vm *vm, struct frame *f)
+{
+    mem_free(vm->ledger, f->slots);
+    mem_free(vm->ledger, f->wide);
+    mem_free(vm->ledger, f->before);
+    *f = (struct frame){0};
+}
+
 void vm_fini(struct vm *vm)
 {
     mem_free(vm->ledger, vm->work.data);
-    mem_free(vm->ledger, vm->live.slots);
-    mem_free(vm->ledger, vm->live.wide);
-    mem_free(vm->ledger, vm->live.before);
-    mem_free(vm->ledger, vm->run.slots);
-    mem_free(vm->ledger, vm->run.wide);
-    mem_free(vm->ledger, vm->run.before);
+    frame_fini(vm, &vm->live);
+    frame_fini(vm, &vm->run);
 }
 
 static bool patched(const struct vm_call *c, int op)

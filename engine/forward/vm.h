@@ -54,7 +54,8 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
-/* Gives scratch back. */
+/* Give scratch back. */
+void frame_fini(struct vm *vm, struct frame *f);
 void vm_fini(struct vm *vm);
 
 /* Bytes of a page of all layers' keys and values, and one layer's view of it. */
