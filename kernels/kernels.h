@@ -79,8 +79,8 @@ struct kv_view {
  * is positive, s > t - window. */
 struct attention {
     int n_heads, n_kv_heads, d_head;
-    float scale;  /* score = scale * (q . k) */
-    int window;   /* 0: none */
+    float scale; /* score = scale * (q . k) */
+    int window;  /* 0: none */
 };
 
 enum rope_style { ROPE_HALVES /* (i, i + r/2) */, ROPE_PAIRS /* (2i, 2i + 1) */ };
@@ -156,8 +156,8 @@ struct backend {
     /* Bytes of one layer's keys (or values) in a page. */
     size_t (*kv_bytes)(struct backend *b, int n_kv_heads, int d_head);
     /* Stores rows [n, G, h] at positions pos0...; NULL: leaves keys or values as they are. */
-    void (*kv_store)(struct backend *b, const struct kv_view *kv, int pos0, int n, const float *keys,
-                     const float *values);
+    void (*kv_store)(struct backend *b, const struct kv_view *kv, int pos0, int n,
+                     const float *keys, const float *values);
 
     /* Attention at positions pos0 .. pos0+n-1, whose keys are stored already.
      * S = pos0 + n; rows of scores and patterns are S long, [heads, n, S].

@@ -8,8 +8,10 @@
 #include <omp.h>
 
 #define FEW_ROWS   8     /* up to here the time goes into reading weights */
-#define PANEL      192   /* outputs of a piece for many rows: whole panels of 48 and of 64 */
+#define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
+#define MIX_UNIT   192   /* and four of Conv1D's, which share the packed rows */
 #define PIECES     4     /* pieces a thread, where there is enough for them */
+#define MANY       8     /* and for many rows of Linear, which may be the longest wait */
 #define PIECE_WORK 65536 /* multiplications below which a piece is not worth handing out */
 #define ROWS_LEAST 48    /* rows of a piece, where outputs are too few to share */
 
@@ -38,12 +40,14 @@ static long at_least(long x, long least)
 /* Outputs of a piece. */
 static long piece_outputs(const struct backend *b, const struct matrix *w, int n)
 {
-    long share = w->n_out / ((long)b->n_threads * PIECES) + 1;
-    long least = PIECE_WORK / w->n_in / at_least(n, 1) + 1;
+    bool dot = w->in_stride == 1;
+    long most = (long)b->n_threads * (n > FEW_ROWS && dot ? MANY : PIECES);
+    long least = PIECE_WORK / at_least(w->n_in, 1) / n + 1;
+    long share = at_least((w->n_out + most - 1) / most, least);
     if (n > FEW_ROWS)
-        return round_up(at_least(share, least), PANEL);
-    if (w->in_stride == 1)
-        return round_up(at_least(share, least), 16);
+        return round_up(share, dot ? DOT_UNIT : MIX_UNIT);
+    if (dot)
+        return round_up(share, 16);
     /* Conv1D: the wider the piece, the longer the stretches that are read. */
     share = (w->n_out + b->n_threads - 1) / b->n_threads;
     return round_up(at_least(at_least(share, least), 64), 16);

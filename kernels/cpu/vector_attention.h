@@ -7,16 +7,20 @@
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-/* Queries j .. j+n-1 and the keys of some pages in a row: a page's 16 scores are a vector. */
+/* Queries j .. j+n-1 and the keys of some pages in a row: a page's 16 scores are a vector. The
+ * pages after them are fetched if fetch is set: each is elsewhere in memory. */
 EXPAND void scores_of_pages(const struct attend_tile *tile, int j, const int n, int page,
-                            const int pages)
+                            const int pages, const bool fetch)
 {
     const int h = tile->kv->d_head;
-    const float *keys[SCORE_PAGES], *q[SCORE_QUERIES];
+    const float *keys[SCORE_PAGES], *next[SCORE_PAGES], *q[SCORE_QUERIES];
     vec total[SCORE_QUERIES][SCORE_PAGES];
     UNROLL
     for (int p = 0; p < pages; p++)
         keys[p] = kv_keys(tile->kv, page + p, tile->g);
+    UNROLL
+    for (int p = 0; p < pages; p++)
+        next[p] = fetch ? kv_keys(tile->kv, page + pages + p, tile->g) : NULL;
     UNROLL
     for (int i = 0; i < n; i++) {
         q[i] = tile->q[j + i];
@@ -39,6 +43,9 @@ EXPAND void scores_of_pages(const struct attend_tile *tile, int j, const int n, 
             UNROLL
             for (int p = 0; p < pages; p++)
                 key[p] = vec_load(keys[p] + (size_t)k * KV_PAGE);
+            UNROLL
+            for (int p = 0; fetch && p < pages; p++)
+                __builtin_prefetch(next[p] + (size_t)k * KV_PAGE);
             UNROLL
             for (int i = 0; i < n; i++) {
                 vec x = vec_set(q[i][k]);
@@ -81,18 +88,21 @@ static inline void tile_span(const struct attend_tile *tile, int j, int n, int *
     }
 }
 
-EXPAND void scores_of_queries(const struct attend_tile *tile, int page, const int pages)
+EXPAND void scores_of_queries(const struct attend_tile *tile, int page, const int pages,
+                              const bool fetch)
 {
     for (int j = 0; j < tile->n; j += SCORE_QUERIES) {
         int n = tile->n - j;
         if (n == 1)
-            scores_of_pages(tile, j, 1, page, pages);
+            scores_of_pages(tile, j, 1, page, pages, fetch);
         else if (n == 2)
-            scores_of_pages(tile, j, 2, page, pages);
+            scores_of_pages(tile, j, 2, page, pages, fetch);
         else if (n == 3)
-            scores_of_pages(tile, j, 3, page, pages);
+            scores_of_pages(tile, j, 3, page, pages, fetch);
+        else if (fetch)
+            scores_of_pages(tile, j, SCORE_QUERIES, page, pages, true);
         else
-            scores_of_pages(tile, j, SCORE_QUERIES, page, pages);
+            scores_of_pages(tile, j, SCORE_QUERIES, page, pages, false);
     }
 }
 
@@ -102,10 +112,13 @@ static void scores(const struct attend_tile *tile)
     int first, last;
     tile_span(tile, 0, tile->n, &first, &last);
     int page = first / KV_PAGE, end = last / KV_PAGE + 1;
+    /* With few queries the time goes into reading: then it pays to ask early. */
+    for (; tile->n <= SCORE_QUERIES && page + 2 * SCORE_PAGES <= end; page += SCORE_PAGES)
+        scores_of_queries(tile, page, SCORE_PAGES, true);
     for (; page + SCORE_PAGES <= end; page += SCORE_PAGES)
-        scores_of_queries(tile, page, SCORE_PAGES);
+        scores_of_queries(tile, page, SCORE_PAGES, false);
     for (; page < end; page++)
-        scores_of_queries(tile, page, 1);
+        scores_of_queries(tile, page, 1, false);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -144,9 +157,15 @@ EXPAND void mix_common(const struct attend_tile *tile, int j, const int n, const
         int end = (from / KV_PAGE + 1) * KV_PAGE;
         const float *value =
             kv_values(tile->kv, from / KV_PAGE, tile->g) + (size_t)(from % KV_PAGE) * h + i;
+        /* The next page is elsewhere in memory: few queries, which wait for it, fetch it. */
+        const bool fetch = tile->n <= VALUE_QUERIES && end < to;
+        const float *next = fetch ? kv_values(tile->kv, end / KV_PAGE, tile->g) + i : value;
         if (end > to)
             end = to;
         for (; from < end; from++, value += h) {
+            UNROLL
+            for (int c = 0; fetch && c < vecs; c++)
+                __builtin_prefetch(next + (size_t)(from % KV_PAGE) * h + c * VEC_LANES);
             vec v[VALUE_VECS];
             UNROLL
             for (int c = 0; c < vecs; c++)
