@@ -319,20 +319,20 @@ static bool read_id(struct arguments *a, int *id, struct error *err)
 
 static bool run_delete(struct console *c, struct arguments *a, struct error *err)
 {
-    int id;
+    int id = 0;
     return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
 }
 
 static bool run_enable(struct console *c, struct arguments *a, struct error *err)
 {
-    int id;
+    int id = 0;
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, true, err) &&
            settle(c, err);
 }
 
 static bool run_disable(struct console *c, struct arguments *a, struct error *err)
 {
-    int id;
+    int id = 0;
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, false, err) &&
            settle(c, err);
 }

@@ -54,10 +54,10 @@ bool patches_init(struct patches *p, struct trace *t, struct error *err);
 void patches_fini(struct patches *p);
 
 /* Checks the patch against the program and adds it. Its number, or 0 and *err. */
-int patches_add(struct patches *p, const struct patch_spec *spec, struct error *err);
+int patches_add(struct patches *set, const struct patch_spec *s, struct error *err);
 /* Unknown numbers are errors. */
-bool patches_remove(struct patches *p, int id, struct error *err);
-bool patches_enable(struct patches *p, int id, bool enabled, struct error *err);
-const struct patch *patches_find(const struct patches *p, int id); /* or NULL */
+bool patches_remove(struct patches *set, int id, struct error *err);
+bool patches_enable(struct patches *set, int id, bool enabled, struct error *err);
+const struct patch *patches_find(const struct patches *set, int id); /* or NULL */
 
 #endif

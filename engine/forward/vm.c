@@ -248,7 +248,7 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
     case OP_LINEAR:
         b->matmul(b, x, (size_t)op->w.n_in, &op->w, op->bias, out, (size_t)op->width, c->n,
                   vm->work);
-        if (f->result_patched && op->site == SITE_ATTN_OUT) {
+        if (out && f->result_patched && op->site == SITE_ATTN_OUT) {
             add_changes(c, op, out);
             f->result_patched = false;
         }

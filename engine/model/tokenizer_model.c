@@ -93,8 +93,10 @@ static bool read_merge(const struct tok_model *m, const struct tok_vocab *v, con
         if (joined == NULL)
             return false;
     }
-    memcpy(joined, side[0], n[0]);
-    memcpy(joined + n[0], side[1] + skip, rest);
+    for (size_t k = 0; k < n[0]; k++) /* (short; and an empty text may have no place) */
+        joined[k] = side[0][k];
+    for (size_t k = 0; k < rest; k++)
+        joined[n[0] + k] = side[1][skip + k];
     merge->result = tok_vocab_find(v, joined, n[0] + rest);
     if (merge->result < 0)
         bad_merge(i, joined, n[0] + rest, err);

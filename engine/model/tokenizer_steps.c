@@ -275,21 +275,24 @@ static bool unknown(const struct loading *in, const char *type)
                      tok_shown(shown, type, strlen(type)));
 }
 
-static bool append(const struct loading *in, struct tok_steps *steps, struct tok_step **s)
+/* A step more, all zero; NULL and the error if that is not possible. */
+static struct tok_step *append(const struct loading *in, struct tok_steps *steps)
 {
-    if (steps->n == MAX_STEPS)
-        return error_set(in->err, ERR_UNSUPPORTED, "%s: more than %d steps", in->where, MAX_STEPS);
+    if (steps->n == MAX_STEPS) {
+        error_set(in->err, ERR_UNSUPPORTED, "%s: more than %d steps", in->where, MAX_STEPS);
+        return NULL;
+    }
     if ((steps->n & (steps->n - 1)) == 0) { /* doubled at each power of two */
         size_t room = steps->n == 0 ? 1 : 2 * (size_t)steps->n;
         struct tok_step *items =
             mem_resize(in->ledger, MEM_TOKENIZER, steps->items, room * sizeof *items, in->err);
         if (items == NULL)
-            return false;
+            return NULL;
         steps->items = items;
     }
-    *s = &steps->items[steps->n++];
-    **s = (struct tok_step){0};
-    return true;
+    struct tok_step *s = &steps->items[steps->n++];
+    *s = (struct tok_step){0};
+    return s;
 }
 
 static bool read_steps(const struct loading *in, const struct json *j, const char *list,
@@ -297,7 +300,7 @@ static bool read_steps(const struct loading *in, const struct json *j, const cha
 {
     const char *type = json_string(json_get(j, "type"));
     struct tok_step *s;
-    bool known;
+    bool known = false;
 
     if (json_is_null(j))
         return true;
@@ -314,12 +317,14 @@ static bool read_steps(const struct loading *in, const struct json *j, const cha
                 return false;
         return true;
     }
-    if (!append(in, steps, &s) || !reader(in, type, j, s, &known))
+    s = append(in, steps);
+    if (s == NULL || !reader(in, type, j, s, &known))
         return false;
     if (!known)
         return unknown(in, type);
     if (strcmp(type, "BertPreTokenizer") == 0) {
-        if (!append(in, steps, &s))
+        s = append(in, steps);
+        if (s == NULL)
             return false;
         s->kind = TOK_PUNCTUATION;
         s->behavior = TOK_ISOLATED;

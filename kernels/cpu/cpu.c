@@ -46,6 +46,7 @@ static struct span span_of(size_t n, size_t block, int i, int pieces)
 /* Runs the statement for each span s of n things, on the threads of b. The compiler sees one
  * loop; the name of the span is the caller's. */
 #define PRAGMA(text) _Pragma(#text)
+/* NOLINTBEGIN(bugprone-macro-parentheses): s names a variable, statement is one */
 #define FOR_SPANS(b, s, n, block, cost, statement)                                                 \
     do {                                                                                           \
         int pieces_ = cpu_pieces(b, n, cost);                                                      \
@@ -56,6 +57,7 @@ static struct span span_of(size_t n, size_t block, int i, int pieces)
                 statement;                                                                         \
         }                                                                                          \
     } while (0)
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 

@@ -163,10 +163,10 @@ static bool machine_open(struct machine *m, const char *isa, int threads)
 int main(int argc, char **argv)
 {
     struct machine m = {0};
-    int rounds = argc > 3 ? atoi(argv[3]) : 5;
+    int rounds = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 5;
     const char *word = argc > 4 ? argv[4] : "";
-    if (!machine_open(&m, argc > 1 && strcmp(argv[1], "best") ? argv[1] : NULL,
-                      argc > 2 ? atoi(argv[2]) : 0))
+    if (!machine_open(&m, argc > 1 && strcmp(argv[1], "best") != 0 ? argv[1] : NULL,
+                      argc > 2 ? (int)strtol(argv[2], NULL, 10) : 0))
         return 1;
     if (rounds < 1 || rounds > ROUNDS_MAX)
         rounds = 5;

@@ -2,13 +2,13 @@
  * position is compared bit for bit between ways of running, threads, instruction sets, and
  * checkpoint strides. */
 #include "engine/forward/trace.h"
+#include "tests/support/bits.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <dirent.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,10 +112,7 @@ static float *read_site(struct run *r, int op, size_t *count, int from, int rows
 
 static bool same(const float *a, const float *b, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (memcmp(&a[i], &b[i], sizeof *a) != 0 && !(isnan(a[i]) && isnan(b[i])))
-            return false;
-    return true;
+    return bits_differ(a, b, n) == n;
 }
 
 /* Compares every site of b with a's; b reads its rows one part at a time. */
@@ -123,7 +120,7 @@ static void compare(struct run *a, struct run *b, const char *how)
 {
     int n = tokens_of(a);
     for (int op = 0; op < a->model.program.n_ops; op++) {
-        size_t na, nb;
+        size_t na = 0, nb = 0;
         float *x = read_site(a, op, &na, 0, n);
         if (!x)
             continue;
