@@ -27,6 +27,9 @@ struct attend_tile {
     float *z[ATTEND_ROWS];              /* [h] */
 };
 
+/* Rows up to which Conv1D is multiplied straight from where it lies, without scratch. */
+#define FEW_MIX_ROWS 4
+
 struct cpu_ops {
     const char *isa;
     /* Rows of a matmul that are multiplied at a time, and floats of scratch for it. */

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include <omp.h>
+#include <string.h>
 
 #define FEW_ROWS   8     /* up to here the time goes into reading weights */
 #define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
@@ -53,11 +54,50 @@ static long piece_outputs(const struct backend *b, const struct matrix *w, int n
     return round_up(at_least(at_least(share, least), 64), 16);
 }
 
+/* Conv1D for few rows, a run of inputs at a time: each piece reads whole stretches of weights,
+ * and pieces are small enough to even out threads of unequal speed. The runs' sums go to
+ * scratch and are then added in order, as the mix rule has it, so the bits are the same.
+ * False if the scratch is too small. */
+static bool matmul_by_runs(struct backend *b, const float *x, size_t x_stride,
+                           const struct matrix *w, const float *bias, float *out, size_t out_stride,
+                           int n, struct workspace work)
+{
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    int runs = (w->n_in + MIX_RUN - 1) / MIX_RUN;
+    size_t width = (size_t)w->n_out, each = width * (size_t)n;
+    float *sums = work.data;
+    if (!sums || (size_t)runs * each * sizeof(float) > work.bytes)
+        return false;
+#pragma omp parallel for num_threads(b->n_threads) schedule(dynamic)
+    for (int run = 0; run < runs; run++) {
+        struct matrix part = *w;
+        int k = run * MIX_RUN;
+        part.n_in = w->n_in - k < MIX_RUN ? w->n_in - k : MIX_RUN;
+        part.data = (const char *)w->data + k * w->in_stride * (ptrdiff_t)dtype_size(w->dtype);
+        ops->matmul(x + k, x_stride, &part, NULL, sums + (size_t)run * each, width, n, 0, w->n_out,
+                    NULL);
+    }
+    for (int i = 0; i < n; i++) {
+        float *to = out + (size_t)i * out_stride;
+        const float *from = sums + (size_t)i * width;
+        memcpy(to, from, width * sizeof(float));
+        for (int run = 1; run < runs; run++)
+            for (size_t o = 0; o < width; o++)
+                to[o] += from[(size_t)run * each + o];
+        for (size_t o = 0; bias && o < width; o++)
+            to[o] += bias[o];
+    }
+    return true;
+}
+
 void cpu_matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
                 const float *bias, float *out, size_t out_stride, int n, struct workspace work)
 {
     const struct cpu_ops *ops = cpu_ops_of(b);
     if (n <= 0 || w->n_out <= 0)
+        return;
+    if (w->in_stride != 1 && n <= FEW_MIX_ROWS && b->n_threads > 1 && w->n_in > MIX_RUN &&
+        matmul_by_runs(b, x, x_stride, w, bias, out, out_stride, n, work))
         return;
     long outputs = piece_outputs(b, w, n);
     long across = (w->n_out + outputs - 1) / outputs;

@@ -4,10 +4,9 @@
 
 #include "kernels/cpu/vector_tile.h"
 
-#define FEW_MIX_ROWS 4
-#define STRIP        4096                   /* sums that few rows keep in the first-level cache */
-#define MIX_PANEL    (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
-#define MIX_SCRATCH  (MIX_RUN * MIX_PANEL + MATMUL_ROWS * MIX_RUN) /* and the rows' part in it */
+#define STRIP       4096                   /* sums that few rows keep in the first-level cache */
+#define MIX_PANEL   (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
+#define MIX_SCRATCH (MIX_RUN * MIX_PANEL + MATMUL_ROWS * MIX_RUN) /* and the rows' part in it */
 
 /* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
  * Sums pass through the cache once for that many inputs; the next as many are fetched. */
