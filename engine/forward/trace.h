@@ -13,7 +13,7 @@
 
 #include "engine/model/model.h"
 
-#define TRACE_CHUNK 256 /* positions that a prompt runs in at once, unless told otherwise */
+#define TRACE_CHUNK 512 /* positions that a prompt runs in at once, unless told otherwise */
 
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
