@@ -237,50 +237,72 @@ static double work_of_prompt(const struct model *m, int n)
     return flops;
 }
 
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Seconds that a token takes, over some. */
+static double generate(struct session *s, int tokens)
+{
+    struct error err;
+    double start = limit_seconds();
+    if (!session_generate(s, tokens, &err))
+        die(&err);
+    return (limit_seconds() - start) / tokens;
+}
+
+/* On shared hardware the limits move while one measures: each round holds a figure against the
+ * better of its limit just before and just after, and the rounds' median is shown. */
 static void measure(const char *label, const char *folder, int prompt)
 {
+    enum { ROUNDS = 5, TOKENS = 16 };
     struct ledger *l = ledger_open();
-    struct error err;
     struct session s;
     open_session(&s, l, folder);
-    const int threads = s.backend->n_threads, tokens = 24;
-    double best_token = 1e9, read = 0, fma = 0, best_prompt = 1e9;
-    const struct tensor *t = checkpoint_tensor(s.model.checkpoint, 0);
-    size_t bytes = bytes_of_token(&s.model);
+    const int threads = s.backend->n_threads;
+    double token[ROUNDS], reading[ROUNDS], prompts[ROUNDS], peaks[ROUNDS];
+    double token_ratio[ROUNDS], prompt_ratio[ROUNDS];
+    double bytes = (double)bytes_of_token(&s.model), work = work_of_prompt(&s.model, prompt);
     /* The very bytes of the weights, from the start of the mapping on. */
-    const char *first = t->data;
+    const char *first = checkpoint_tensor(s.model.checkpoint, 0)->data;
     for (int i = 0; i < checkpoint_count(s.model.checkpoint); i++) {
         const struct tensor *u = checkpoint_tensor(s.model.checkpoint, i);
         if ((const char *)u->data < first)
             first = u->data;
     }
-    for (int round = 0; round < 3; round++) {
-        double r = limit_read_rate(first, checkpoint_bytes(s.model.checkpoint), threads, 2);
-        read = r > read ? r : read;
+    size_t all = checkpoint_bytes(s.model.checkpoint);
+    for (int i = 0; i < ROUNDS; i++) {
         set_prompt(&s, 16);
         finish(&s);
-        if (!session_generate(&s, 2, &err))
-            die(&err);
-        double start = limit_seconds();
-        if (!session_generate(&s, tokens, &err))
-            die(&err);
-        double each = (limit_seconds() - start) / tokens;
-        best_token = each < best_token ? each : best_token;
-        double f = limit_fma_rate(threads);
-        fma = f > fma ? f : fma;
+        generate(&s, 2);
+        double before = limit_read_rate(first, all, threads, 1);
+        token[i] = bytes / generate(&s, TOKENS);
+        double after = limit_read_rate(first, all, threads, 1);
+        reading[i] = before > after ? before : after;
+        token_ratio[i] = token[i] / reading[i];
         set_prompt(&s, prompt);
-        start = limit_seconds();
+        before = limit_fma_rate(threads);
+        double start = limit_seconds();
         finish(&s);
-        double took = limit_seconds() - start;
-        best_prompt = took < best_prompt ? took : best_prompt;
+        prompts[i] = work / (limit_seconds() - start);
+        after = limit_fma_rate(threads);
+        peaks[i] = before > after ? before : after;
+        prompt_ratio[i] = prompts[i] / peaks[i];
     }
-    double work = work_of_prompt(&s.model, prompt);
-    printf("%-16s generation  %7.2f tokens/s, %6.2f GB/s of %6.2f GB/s read   ratio %.2f\n", label,
-           1 / best_token, (double)bytes / best_token / 1e9, read / 1e9,
-           (double)bytes / best_token / read);
-    printf("%-16s prompt %4d %7.0f tokens/s, %6.1f GFLOP/s of %6.1f peak     ratio %.2f\n", "",
-           prompt, prompt / best_prompt, work / best_prompt / 1e9, fma / 1e9,
-           work / best_prompt / fma);
+    double *const lists[] = {token, reading, prompts, peaks, token_ratio, prompt_ratio};
+    for (int i = 0; i < 6; i++)
+        qsort(lists[i], ROUNDS, sizeof(double), by_size);
+    int m = ROUNDS / 2;
+    printf("%-16s generation  %7.2f tokens/s, %6.2f GB/s of %6.2f GB/s read   ratio %.2f (%.2f to "
+           "%.2f)\n",
+           label, token[m] / bytes, token[m] / 1e9, reading[m] / 1e9, token_ratio[m],
+           token_ratio[0], token_ratio[ROUNDS - 1]);
+    printf("%-16s prompt %4d %7.0f tokens/s, %6.1f GFLOP/s of %6.1f peak     ratio %.2f (%.2f to "
+           "%.2f)\n",
+           "", prompt, prompts[m] / work * prompt, prompts[m] / 1e9, peaks[m] / 1e9,
+           prompt_ratio[m], prompt_ratio[0], prompt_ratio[ROUNDS - 1]);
     session_close(&s);
     ledger_close(l);
 }
