@@ -10,12 +10,14 @@
 
 /* In the order in which help lists them. */
 static const struct command *const commands[] = {
-    &command_run,      &command_ids,   &command_tokens, &command_finish,  &command_token,
-    &command_step,     &command_stepi, &command_next,   &command_until,   &command_goto,
-    &command_generate, &command_print, &command_output, &command_examine, &command_top,
-    &command_info,     &command_patch, &command_delete, &command_enable,  &command_disable,
-    &command_save,     &command_dump,  &command_set,    &command_echo,    &command_source,
-    &command_shell,    &command_help,  &command_quit,
+    &command_run,          &command_ids,           &command_tokens,       &command_finish,
+    &command_token,        &command_step,          &command_stepi,        &command_next,
+    &command_until,        &command_goto,          &command_reverse_step, &command_reverse_stepi,
+    &command_reverse_next, &command_reverse_token, &command_generate,     &command_print,
+    &command_output,       &command_examine,       &command_top,          &command_info,
+    &command_patch,        &command_delete,        &command_enable,       &command_disable,
+    &command_save,         &command_dump,          &command_set,          &command_echo,
+    &command_source,       &command_shell,         &command_help,         &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

@@ -51,7 +51,8 @@ bool sites_match(const struct session *s, const char *word, int column, bool *ch
                  struct error *err);
 
 /* All commands, each in the file of its theme. */
-extern const struct command command_run, command_ids, command_tokens, command_finish, command_token,
+extern const struct command command_reverse_step, command_reverse_stepi, command_reverse_next,
+    command_reverse_token, command_run, command_ids, command_tokens, command_finish, command_token,
     command_step, command_stepi, command_next, command_until, command_goto, command_generate,
     command_print, command_output, command_examine, command_top, command_info, command_patch,
     command_delete, command_enable, command_disable, command_save, command_dump, command_set,

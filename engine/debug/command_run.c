@@ -200,6 +200,26 @@ static bool run_token(struct console *c, struct arguments *a, struct error *err)
     return move(c, a, "token", session_token, err);
 }
 
+static bool run_reverse_step(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "reverse-step", session_reverse_step, err);
+}
+
+static bool run_reverse_stepi(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "reverse-stepi", session_reverse_stepi, err);
+}
+
+static bool run_reverse_next(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "reverse-next", session_reverse_next, err);
+}
+
+static bool run_reverse_token(struct console *c, struct arguments *a, struct error *err)
+{
+    return move(c, a, "reverse-token", session_reverse_token, err);
+}
+
 static bool run_finish(struct console *c, struct arguments *a, struct error *err)
 {
     struct session *s = c->session;
@@ -494,4 +514,52 @@ const struct command command_generate = {
     .theme = THEME_RUN,
     .repeats = true,
     .run = run_generate,
+};
+
+const struct command command_reverse_step = {
+    .name = "reverse-step",
+    .aliases = "rs",
+    .usage = "reverse-step [n]",
+    .brief = "to the site before",
+    .help = "Going back computes nothing, and what lies ahead stays known.",
+    .theme = THEME_RUN,
+    .takes = TAKES_NOTHING,
+    .repeats = true,
+    .run = run_reverse_step,
+};
+
+const struct command command_reverse_stepi = {
+    .name = "reverse-stepi",
+    .aliases = "rsi",
+    .usage = "reverse-stepi [n]",
+    .brief = "one op back",
+    .help = "Going back computes nothing, and what lies ahead stays known.",
+    .theme = THEME_RUN,
+    .takes = TAKES_NOTHING,
+    .repeats = true,
+    .run = run_reverse_stepi,
+};
+
+const struct command command_reverse_next = {
+    .name = "reverse-next",
+    .aliases = "rn",
+    .usage = "reverse-next [n]",
+    .brief = "to the end of the block before",
+    .help = "Going back computes nothing, and what lies ahead stays known.",
+    .theme = THEME_RUN,
+    .takes = TAKES_NOTHING,
+    .repeats = true,
+    .run = run_reverse_next,
+};
+
+const struct command command_reverse_token = {
+    .name = "reverse-token",
+    .aliases = "rt",
+    .usage = "reverse-token [n]",
+    .brief = "to the same op of the token before",
+    .help = "Going back computes nothing, and what lies ahead stays known.",
+    .theme = THEME_RUN,
+    .takes = TAKES_NOTHING,
+    .repeats = true,
+    .run = run_reverse_token,
 };

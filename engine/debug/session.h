@@ -8,12 +8,7 @@
 #define MIDPASS_SESSION_H
 
 #include "engine/debug/patch.h"
-
-struct sampler {
-    bool greedy;
-    float temperature, top_p;
-    uint64_t seed, state;
-};
+#include "engine/debug/sampler.h"
 
 struct session_options {
     const char *device; /* "auto", "cpu", "cuda" */
@@ -50,6 +45,9 @@ void session_close(struct session *s);
 bool session_prompt_text(struct session *s, const char *text, size_t n, struct error *err);
 bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct error *err);
 
+/* Appends ids to the sequence, and leaves a notice if that changed RoPE's regime. */
+bool session_append(struct session *s, const int32_t *ids, int n, struct error *err);
+
 /* Motions. Each ends at the place named or, interrupted, where it stands. Past the end of the
  * sequence `token` and `generate` sample. All need a prompt. */
 bool session_step(struct session *s, int n, struct error *err);  /* n sites on */
@@ -58,6 +56,11 @@ bool session_next(struct session *s, int n, struct error *err);  /* n blocks on:
 bool session_token(struct session *s, int n, struct error *err); /* same op, n tokens on */
 /* To this token's logits; right after the prompt was set, to the logits of its last token. */
 bool session_finish(struct session *s, struct error *err);
+/* The same backwards. Computes nothing; what lies ahead stays known. */
+bool session_reverse_step(struct session *s, int n, struct error *err);
+bool session_reverse_stepi(struct session *s, int n, struct error *err);
+bool session_reverse_next(struct session *s, int n, struct error *err);
+bool session_reverse_token(struct session *s, int n, struct error *err);
 /* n tokens sampled, each computed; stands at the last one's logits. */
 bool session_generate(struct session *s, int n, struct error *err);
 /* To any place of the sequence, either way; op -1: before the token's first op. */

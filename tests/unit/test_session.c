@@ -107,6 +107,38 @@ static void test_next_and_finish(void **state)
     assert_int_equal(trace_rows(&f->s.trace), 3);
 }
 
+static void test_backwards(void **state)
+{
+    struct fixture *f = *state;
+    const struct program *p = &f->s.model.program;
+    assert_false(session_reverse_step(&f->s, 1, &f->err));
+    assert_true(session_goto(&f->s, 5, program_find(p, SITE_PATTERN, 1), &f->err));
+    int rows = trace_rows(&f->s.trace), there = f->s.op;
+    /* Back over every op of two tokens and forth again: the same places, nothing computed. */
+    int n = p->n_ops + 20;
+    assert_true(session_reverse_stepi(&f->s, n, &f->err));
+    assert_true(f->s.position < 5);
+    assert_true(session_stepi(&f->s, n, &f->err));
+    assert_int_equal(f->s.op, there);
+    assert_int_equal(f->s.position, 5);
+    assert_true(session_reverse_step(&f->s, 1, &f->err));
+    assert_at(&f->s, 5, SITE_ATTN_SCORES, 1);
+    assert_true(session_reverse_next(&f->s, 1, &f->err));
+    assert_at(&f->s, 5, SITE_RESID_POST, 0);
+    assert_true(session_reverse_next(&f->s, 1, &f->err));
+    assert_at(&f->s, 4, SITE_LOGITS, 0);
+    assert_true(session_reverse_token(&f->s, 3, &f->err));
+    assert_at(&f->s, 1, SITE_LOGITS, 0);
+    assert_false(session_reverse_token(&f->s, 2, &f->err));
+    assert_true(session_reverse_step(&f->s, 1, &f->err));
+    assert_at(&f->s, 1, SITE_UNEMBED_OUT, 0);
+    assert_int_equal(trace_rows(&f->s.trace), rows);
+    /* All the way: it ends at the first site, with a word about it. */
+    assert_false(session_reverse_step(&f->s, 100000, &f->err));
+    assert_int_equal(f->err.code, ERR_STATE);
+    assert_at(&f->s, 0, SITE_EMBED, 0);
+}
+
 static void test_finish_from_the_start_runs_the_prompt(void **state)
 {
     struct fixture *f = *state;
@@ -385,6 +417,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_next_and_finish, setup, teardown),
         cmocka_unit_test_setup_teardown(test_finish_from_the_start_runs_the_prompt, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_backwards, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goto, setup, teardown),
         cmocka_unit_test_setup_teardown(test_generate, setup, teardown),
         cmocka_unit_test_setup_teardown(test_sampler_is_seeded, setup, teardown),

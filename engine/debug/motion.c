@@ -1,0 +1,235 @@
+/* motion.c - the cursor's ways: forwards, backwards, past the end of the sequence. */
+#include "engine/debug/session.h"
+
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Computes what the place needs and stands there. */
+static bool move(struct session *s, int position, int op, struct error *err)
+{
+    const struct program *p = &s->model.program;
+    double start = now();
+    int before = trace_rows(&s->trace);
+    bool ok = true;
+    s->at_start = false;
+    if (op < 0) {
+        ok = trace_compute(&s->trace, position, err);
+    } else if (!trace_has(&s->trace, position, op)) {
+        ok = trace_compute(&s->trace, position, err);
+        if (ok && op >= p->block_op[p->n_layers])
+            ok = trace_compute(&s->trace, position + 1, err);
+        else if (ok)
+            ok = trace_step(&s->trace, op, err);
+    }
+    if (ok) {
+        s->position = position;
+        s->op = op;
+    } else if (trace_rows(&s->trace) > before) {
+        /* Stopped on the way: stand where it stopped. */
+        s->position =
+            trace_rows(&s->trace) < s->trace.n_ids ? trace_rows(&s->trace) : s->trace.n_ids - 1;
+        s->op = s->trace.pc - 1;
+    }
+    s->last_seconds = now() - start;
+    s->last_tokens = trace_rows(&s->trace) - before;
+    return ok;
+}
+
+static bool needs_prompt(const struct session *s, struct error *err)
+{
+    return s->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+}
+
+static bool at_end(struct error *err)
+{
+    return error_set(err, ERR_STATE,
+                     "the last token's pass ends here; token or generate samples the next one");
+}
+
+bool session_goto(struct session *s, int position, int op, struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    if (position < 0 || position >= s->trace.n_ids)
+        return error_set(err, ERR_USAGE, "there is no position %d: the sequence has %d tokens",
+                         position, s->trace.n_ids);
+    return move(s, position, op, err);
+}
+
+/* The place `n` steps on by `next`, which gives the following op of a token or -1. */
+static bool advance(struct session *s, int n, int (*next)(const struct program *, int),
+                    struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    int position = s->position, op = s->op;
+    for (int i = 0; i < n; i++) {
+        int to = next(&s->model.program, op);
+        if (to < 0) {
+            if (position + 1 >= s->trace.n_ids) {
+                if (i > 0 && !move(s, position, op, err))
+                    return false;
+                return at_end(err);
+            }
+            position++;
+            to = next(&s->model.program, -1);
+        }
+        op = to;
+    }
+    return move(s, position, op, err);
+}
+
+static int next_op(const struct program *p, int op)
+{
+    return op + 1 < p->n_ops ? op + 1 : -1;
+}
+
+/* The residual after a block; behind the last one the logits. */
+static int next_block(const struct program *p, int op)
+{
+    for (int i = op + 1; i < p->n_ops; i++)
+        if (p->ops[i].site == SITE_RESID_POST || p->ops[i].site == SITE_LOGITS)
+            return i;
+    return -1;
+}
+
+/* The same backwards: `previous` gives the op before one, of n_ops ops at most, or -1. Nothing
+ * is computed: all of it was. */
+static bool retreat(struct session *s, int n, int (*previous)(const struct program *, int),
+                    struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    int position = s->position, op = s->op;
+    for (int i = 0; i < n; i++) {
+        int to = op < 0 ? -1 : previous(&s->model.program, op);
+        if (to < 0 && position == 0) {
+            if (i > 0 && !move(s, position, op, err))
+                return false;
+            return error_set(err, ERR_STATE, "this is the first such place of the sequence");
+        }
+        if (to < 0) {
+            to = previous(&s->model.program, s->model.program.n_ops);
+            position--;
+        }
+        op = to;
+    }
+    return move(s, position, op, err);
+}
+
+static int previous_op(const struct program *p, int op)
+{
+    (void)p;
+    return op - 1;
+}
+
+static int previous_block(const struct program *p, int op)
+{
+    for (int i = op - 1; i >= 0; i--)
+        if (p->ops[i].site == SITE_RESID_POST || p->ops[i].site == SITE_LOGITS)
+            return i;
+    return -1;
+}
+
+bool session_reverse_step(struct session *s, int n, struct error *err)
+{
+    return retreat(s, n, program_previous_site, err);
+}
+
+bool session_reverse_stepi(struct session *s, int n, struct error *err)
+{
+    return retreat(s, n, previous_op, err);
+}
+
+bool session_reverse_next(struct session *s, int n, struct error *err)
+{
+    return retreat(s, n, previous_block, err);
+}
+
+bool session_reverse_token(struct session *s, int n, struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    if (s->position - n < 0)
+        return error_set(err, ERR_STATE, "there are only %d tokens before this one", s->position);
+    return move(s, s->position - n, s->op, err);
+}
+
+bool session_step(struct session *s, int n, struct error *err)
+{
+    return advance(s, n, program_next_site, err);
+}
+
+bool session_stepi(struct session *s, int n, struct error *err)
+{
+    return advance(s, n, next_op, err);
+}
+
+bool session_next(struct session *s, int n, struct error *err)
+{
+    return advance(s, n, next_block, err);
+}
+
+bool session_finish(struct session *s, struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    int position = s->at_start ? s->trace.n_ids - 1 : s->position;
+    return move(s, position, program_find(&s->model.program, SITE_LOGITS, 0), err);
+}
+
+/* Appends one token after the last. */
+static bool sample(struct session *s, struct error *err)
+{
+    int n = s->model.config.n_vocab;
+    int op = program_find(&s->model.program, SITE_LOGITS, 0);
+    if (s->trace.n_ids >= s->trace.n_ctx)
+        return error_set(err, ERR_STATE, "the context limit of %d positions is reached",
+                         s->trace.n_ctx);
+    if (!trace_compute(&s->trace, s->trace.n_ids, err))
+        return false;
+    float *logits = mem_alloc_array(s->ledger, MEM_SCRATCH, (size_t)n, sizeof *logits, err);
+    if (!logits)
+        return false;
+    bool ok = trace_read(&s->trace, op, s->trace.n_ids - 1, 1, 0, 0, 0, logits, err);
+    if (ok) {
+        int32_t id = sampler_draw(&s->sampler, logits, n);
+        ok = session_append(s, &id, 1, err);
+    }
+    mem_free(s->ledger, logits);
+    return ok;
+}
+
+bool session_token(struct session *s, int n, struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    for (int i = 0; i < n; i++) {
+        if (s->position + 1 >= s->trace.n_ids && !sample(s, err))
+            return false;
+        if (!move(s, s->position + 1, s->op, err))
+            return false;
+    }
+    return true;
+}
+
+bool session_generate(struct session *s, int n, struct error *err)
+{
+    if (!needs_prompt(s, err))
+        return false;
+    int logits = program_find(&s->model.program, SITE_LOGITS, 0);
+    double start = now();
+    int before = trace_rows(&s->trace);
+    bool ok = move(s, s->trace.n_ids - 1, logits, err);
+    for (int i = 0; ok && i < n; i++)
+        ok = sample(s, err) && move(s, s->trace.n_ids - 1, logits, err);
+    s->last_seconds = now() - start;
+    s->last_tokens = trace_rows(&s->trace) - before;
+    return ok;
+}

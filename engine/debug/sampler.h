@@ -1,0 +1,18 @@
+/* sampler.h - the next token from its logits. */
+#ifndef MIDPASS_SAMPLER_H
+#define MIDPASS_SAMPLER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sampler {
+    bool greedy;
+    float temperature, top_p;
+    uint64_t seed, state;
+};
+
+/* The id of the best of n logits, or one drawn by its probability at the temperature among
+ * the fewest best that together have top_p. The logits are used up. */
+int32_t sampler_draw(struct sampler *s, float *logits, int n);
+
+#endif
