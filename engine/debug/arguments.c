@@ -178,3 +178,52 @@ char *arguments_text(struct console *c, struct arguments *a, size_t *n, bool *qu
     *n = end - at;
     return text;
 }
+
+bool arguments_number(struct arguments *a, long *out)
+{
+    char *end;
+    if (a->at >= a->n)
+        return false;
+    long x = strtol(a->line + a->at, &end, 10);
+    size_t used = (size_t)(end - (a->line + a->at));
+    if (used == 0 || a->at + used > a->n || x < INT32_MIN / 2 || x > INT32_MAX / 2)
+        return false;
+    *out = x;
+    a->at += used;
+    return true;
+}
+
+bool arguments_symbol(struct arguments *a, char c)
+{
+    if (arguments_end(a) || a->line[a->at] != c)
+        return false;
+    a->at++;
+    return true;
+}
+
+bool arguments_positions(struct arguments *a, int n_ids, int n_ctx, int *first, int *last,
+                         struct error *err)
+{
+    int column = arguments_column(a);
+    long from = 0, to;
+    if (arguments_symbol(a, '*')) {
+        *first = 0;
+        *last = POSITIONS_TO_THE_END;
+        return true;
+    }
+    if (!arguments_number(a, &from))
+        return error_at(err, ERR_USAGE, column,
+                        "behind \"at\" a position, a range 3-7 or * is expected");
+    to = from = from < 0 ? from + n_ids : from;
+    if (a->at < a->n && a->line[a->at] == '-') {
+        a->at++;
+        if (!arguments_number(a, &to))
+            return error_at(err, ERR_USAGE, arguments_column(a),
+                            "the range's end is expected here");
+    }
+    if (from < 0 || to < from || to >= n_ctx)
+        return error_at(err, ERR_USAGE, column, "there are no such positions");
+    *first = (int)from;
+    *last = (int)to;
+    return true;
+}

@@ -13,11 +13,13 @@ static const struct command *const commands[] = {
     &command_run,          &command_ids,           &command_tokens,       &command_finish,
     &command_token,        &command_step,          &command_stepi,        &command_next,
     &command_until,        &command_goto,          &command_reverse_step, &command_reverse_stepi,
-    &command_reverse_next, &command_reverse_token, &command_generate,     &command_print,
-    &command_output,       &command_examine,       &command_top,          &command_info,
-    &command_patch,        &command_delete,        &command_enable,       &command_disable,
-    &command_save,         &command_dump,          &command_set,          &command_echo,
-    &command_source,       &command_shell,         &command_help,         &command_quit,
+    &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
+    &command_generate,     &command_print,         &command_output,       &command_examine,
+    &command_top,          &command_info,          &command_break,        &command_tbreak,
+    &command_condition,    &command_ignore,        &command_patch,        &command_delete,
+    &command_enable,       &command_disable,       &command_save,         &command_dump,
+    &command_set,          &command_echo,          &command_source,       &command_shell,
+    &command_help,         &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -28,7 +30,8 @@ const struct command *command_at(int i)
 
 const char *command_theme_name(enum command_theme t)
 {
-    static const char *const names[THEMES] = {"Running", "Looking", "Editing", "Keeping", "Other"};
+    static const char *const names[THEMES] = {"Running", "Looking", "Stopping",
+                                              "Editing", "Keeping", "Other"};
     return names[t];
 }
 
@@ -99,10 +102,13 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    s->breakpoints.variables = &c->variables;
 }
 
 void console_fini(struct console *c)
 {
+    if (c->session)
+        c->session->breakpoints.variables = NULL;
     variables_fini(&c->variables);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;

@@ -43,7 +43,15 @@ struct arguments {
     int format_column;
 };
 
-enum command_theme { THEME_RUN, THEME_LOOK, THEME_EDIT, THEME_SAVE, THEME_OTHER, THEMES };
+enum command_theme {
+    THEME_RUN,
+    THEME_LOOK,
+    THEME_BREAK,
+    THEME_EDIT,
+    THEME_SAVE,
+    THEME_OTHER,
+    THEMES
+};
 
 /* What may follow a command, for completion. */
 enum command_takes { TAKES_NOTHING, TAKES_TEXT, TAKES_EXPR, TAKES_SITE, TAKES_FILE, TAKES_WORD };

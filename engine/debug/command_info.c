@@ -317,6 +317,7 @@ static const struct topic {
     {"program", "the ops in order; info program L: of a layer (or prelude, tail)", info_program},
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
+    {"breakpoints", "where it stops, and how often it has", break_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
 };

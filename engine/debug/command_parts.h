@@ -30,6 +30,16 @@ bool arguments_last(struct arguments *a, const char *what, char *out, size_t roo
 char *arguments_text(struct console *c, struct arguments *a, size_t *n, bool *quoted,
                      struct error *err);
 
+/* A number as it stands here, without blanks skipped; false, and nothing taken, if there is none.
+ */
+bool arguments_number(struct arguments *a, long *out);
+/* One character, behind blanks; takes it. */
+bool arguments_symbol(struct arguments *a, char c);
+/* Positions: 5, -1 (from the end of n_ids), 3-7, *. */
+#define POSITIONS_TO_THE_END INT32_MAX
+bool arguments_positions(struct arguments *a, int n_ids, int n_ctx, int *first, int *last,
+                         struct error *err);
+
 /* ---- evaluating (command_print.c) ---- */
 
 /* Evaluates text[at .. n) of the line. */
@@ -44,6 +54,13 @@ bool console_assign(struct console *c, struct arguments *a, bool *found, struct 
 bool patch_set(struct console *c, struct arguments *a, struct error *err);
 bool patch_list(struct console *c, struct arguments *a, struct error *err);
 
+/* ---- breakpoints (command_break.c) ---- */
+
+/* What follows info breakpoints, delete, enable and disable, if it is not "patch". */
+bool break_list(struct console *c, struct arguments *a, struct error *err);
+bool break_delete(struct console *c, struct arguments *a, struct error *err);
+bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
+
 /* ---- sites with wildcards (command_save.c) ---- */
 
 /* Marks in chosen[n_ops] the ops that a word names: 5.z, *.pattern, 3-5.resid_post, logits. */
@@ -51,11 +68,13 @@ bool sites_match(const struct session *s, const char *word, int column, bool *ch
                  struct error *err);
 
 /* All commands, each in the file of its theme. */
-extern const struct command command_reverse_step, command_reverse_stepi, command_reverse_next,
-    command_reverse_token, command_run, command_ids, command_tokens, command_finish, command_token,
-    command_step, command_stepi, command_next, command_until, command_goto, command_generate,
-    command_print, command_output, command_examine, command_top, command_info, command_patch,
-    command_delete, command_enable, command_disable, command_save, command_dump, command_set,
-    command_echo, command_source, command_shell, command_help, command_quit;
+extern const struct command command_break, command_tbreak, command_condition, command_ignore,
+    command_continue, command_reverse_continue, command_reverse_step, command_reverse_stepi,
+    command_reverse_next, command_reverse_token, command_run, command_ids, command_tokens,
+    command_finish, command_token, command_step, command_stepi, command_next, command_until,
+    command_goto, command_generate, command_print, command_output, command_examine, command_top,
+    command_info, command_patch, command_delete, command_enable, command_disable, command_save,
+    command_dump, command_set, command_echo, command_source, command_shell, command_help,
+    command_quit;
 
 #endif

@@ -10,34 +10,13 @@
 
 /* ---- reading SITE[slice] [at POS] ---- */
 
-static bool read_number(struct arguments *a, long *out)
-{
-    char *end;
-    if (a->at >= a->n)
-        return false;
-    *out = strtol(a->line + a->at, &end, 10);
-    size_t used = (size_t)(end - (a->line + a->at));
-    if (used == 0 || a->at + used > a->n || *out < INT32_MIN / 2 || *out > INT32_MAX / 2)
-        return false;
-    a->at += used;
-    return true;
-}
-
-static bool take(struct arguments *a, char c)
-{
-    if (arguments_end(a) || a->line[a->at] != c)
-        return false;
-    a->at++;
-    return true;
-}
-
 /* One axis: "3", "-1", "a:b", ":"; n is its length. */
 static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct error *err)
 {
     int column = arguments_column(a);
     long first = 0, last = (long)n;
-    bool has_first = read_number(a, &first);
-    if (!take(a, ':')) {
+    bool has_first = arguments_number(a, &first);
+    if (!arguments_symbol(a, ':')) {
         if (!has_first)
             return error_at(err, ERR_USAGE, column, "an index or a slice a:b is expected here");
         if (first < -n || first >= n)
@@ -47,7 +26,7 @@ static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct e
         return true;
     }
     arguments_end(a);
-    read_number(a, &last);
+    arguments_number(a, &last);
     first = first < 0 ? first + (long)n : first;
     last = last < 0 ? last + (long)n : last > n ? (long)n : last;
     if (first < 0 || last <= first)
@@ -68,7 +47,7 @@ static bool read_slice(struct console *c, struct arguments *a, const struct op *
     spec->n_picks = n;
     for (int i = 0; i < n; i++)
         spec->picks[i] = pick_all((size_t)dims[i]);
-    if (!take(a, '['))
+    if (!arguments_symbol(a, '['))
         return true;
     for (int i = 0;; i++) {
         if (i == n)
@@ -77,41 +56,21 @@ static bool read_slice(struct console *c, struct arguments *a, const struct op *
                             site_suffix(op->site), n);
         if (!read_pick(a, dims[i], &spec->picks[i], err))
             return false;
-        if (take(a, ']'))
+        if (arguments_symbol(a, ']'))
             return true;
-        if (!take(a, ','))
+        if (!arguments_symbol(a, ','))
             return error_at(err, ERR_USAGE, arguments_column(a), "\",\" or \"]\" is expected here");
     }
 }
 
-/* "at 5", "at -1", "at 3-7", "at *". */
 static bool read_positions(struct console *c, struct arguments *a, struct patch_spec *spec,
                            struct error *err)
 {
     struct session *s = c->session;
-    long first, last;
     spec->first = 0;
     spec->last = PATCH_TO_THE_END;
-    if (!arguments_take(a, "at"))
-        return true;
-    int column = arguments_column(a);
-    if (take(a, '*'))
-        return true;
-    if (!read_number(a, &first))
-        return error_at(err, ERR_USAGE, column,
-                        "behind \"at\" a position, a range 3-7 or * is expected");
-    last = first = first < 0 ? first + s->trace.n_ids : first;
-    if (a->at < a->n && a->line[a->at] == '-') {
-        a->at++;
-        if (!read_number(a, &last))
-            return error_at(err, ERR_USAGE, arguments_column(a),
-                            "the range's end is expected here");
-    }
-    if (first < 0 || last < first || last >= s->trace.n_ctx)
-        return error_at(err, ERR_USAGE, column, "there are no such positions");
-    spec->first = (int)first;
-    spec->last = (int)last;
-    return true;
+    return !arguments_take(a, "at") ||
+           arguments_positions(a, s->trace.n_ids, s->trace.n_ctx, &spec->first, &spec->last, err);
 }
 
 static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec,
@@ -189,7 +148,7 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
         return arguments_done(a, err);
     if (arguments_take(a, "mean"))
         return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
-    if (take(a, '=') || arguments_take(a, "=")) {
+    if (arguments_symbol(a, '=') || arguments_take(a, "=")) {
         spec->kind = PATCH_SET;
     } else if (arguments_take(a, "add") ||
                (a->at + 1 < a->n && memcmp(a->line + a->at, "+=", 2) == 0)) {
@@ -304,13 +263,10 @@ bool patch_list(struct console *c, struct arguments *a, struct error *err)
     return true;
 }
 
-/* "patch N" behind delete, enable and disable. */
+/* The number behind "patch", behind delete, enable and disable. */
 static bool read_id(struct arguments *a, int *id, struct error *err)
 {
     int column = arguments_column(a);
-    if (!arguments_take(a, "patch"))
-        return error_at(err, ERR_USAGE, column, "patch N is expected here");
-    column = arguments_column(a);
     if (arguments_end(a))
         return error_at(err, ERR_USAGE, column, "the patch's number is expected here");
     return arguments_int(a, "the patch's number", 1, INT32_MAX, 0, id, err) &&
@@ -320,12 +276,16 @@ static bool read_id(struct arguments *a, int *id, struct error *err)
 static bool run_delete(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (!arguments_take(a, "patch"))
+        return break_delete(c, a, err);
     return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
 }
 
 static bool run_enable(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (!arguments_take(a, "patch"))
+        return break_enable(c, a, true, err);
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, true, err) &&
            settle(c, err);
 }
@@ -333,6 +293,8 @@ static bool run_enable(struct console *c, struct arguments *a, struct error *err
 static bool run_disable(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (!arguments_take(a, "patch"))
+        return break_enable(c, a, false, err);
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, false, err) &&
            settle(c, err);
 }
@@ -356,10 +318,10 @@ const struct command command_patch = {
 const struct command command_delete = {
     .name = "delete",
     .aliases = "d",
-    .usage = "delete patch N",
-    .brief = "take a patch away; the earlier bits come back",
-    .help = "",
-    .theme = THEME_EDIT,
+    .usage = "delete [patch] N",
+    .brief = "take a breakpoint or a patch away",
+    .help = "Without the patch the earlier bits come back.",
+    .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .run = run_delete,
 };
@@ -367,10 +329,10 @@ const struct command command_delete = {
 const struct command command_enable = {
     .name = "enable",
     .aliases = "",
-    .usage = "enable patch N",
-    .brief = "let a disabled patch hold again",
+    .usage = "enable [patch] N",
+    .brief = "let a disabled breakpoint or patch hold again",
     .help = "",
-    .theme = THEME_EDIT,
+    .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .run = run_enable,
 };
@@ -378,10 +340,10 @@ const struct command command_enable = {
 const struct command command_disable = {
     .name = "disable",
     .aliases = "",
-    .usage = "disable patch N",
-    .brief = "keep a patch, without its effect",
+    .usage = "disable [patch] N",
+    .brief = "keep a breakpoint or a patch, without its effect",
     .help = "",
-    .theme = THEME_EDIT,
+    .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .run = run_disable,
 };

@@ -365,11 +365,14 @@ static bool run_generate(struct console *c, struct arguments *a, struct error *e
     int from = s->trace.n_ids, position = s->position, op = s->op, tokens = 0;
     text_init(&pending, c->ledger, MEM_VIEWS);
     bool ok = true;
-    for (; ok && done < n; done++) {
+    bool stopped = false;
+    for (; ok && !stopped && done < n; done++) {
+        int before = s->trace.n_ids;
         ok = session_generate(s, 1, err);
+        stopped = s->stopped_by != 0;
         seconds += s->last_seconds;
         tokens += s->last_tokens;
-        if (!ok || c->report->json)
+        if (!ok || c->report->json || s->trace.n_ids == before)
             continue;
         ok = session_piece(s, s->trace.ids[s->trace.n_ids - 1], &pending, err) &&
              show_text(c->report, &pending, false, err);

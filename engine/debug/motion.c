@@ -18,6 +18,7 @@ static bool move(struct session *s, int position, int op, struct error *err)
     int before = trace_rows(&s->trace);
     bool ok = true;
     s->at_start = false;
+    s->stopped_by = 0;
     if (op < 0) {
         ok = trace_compute(&s->trace, position, err);
     } else if (!trace_has(&s->trace, position, op)) {
@@ -62,6 +63,18 @@ bool session_goto(struct session *s, int position, int op, struct error *err)
     return move(s, position, op, err);
 }
 
+/* Forward to a place, or to a breakpoint on the way to it. */
+static bool travel(struct session *s, int position, int op, struct error *err)
+{
+    double start = now();
+    int before = trace_rows(&s->trace), stopped;
+    bool ok = session_travel(s, position, op, &stopped, err);
+    s->stopped_by = ok ? stopped : 0;
+    s->last_seconds = now() - start;
+    s->last_tokens = trace_rows(&s->trace) - before;
+    return ok;
+}
+
 /* The place `n` steps on by `next`, which gives the following op of a token or -1. */
 static bool advance(struct session *s, int n, int (*next)(const struct program *, int),
                     struct error *err)
@@ -73,8 +86,8 @@ static bool advance(struct session *s, int n, int (*next)(const struct program *
         int to = next(&s->model.program, op);
         if (to < 0) {
             if (position + 1 >= s->trace.n_ids) {
-                if (i > 0 && !move(s, position, op, err))
-                    return false;
+                if (i > 0 && (!travel(s, position, op, err) || s->stopped_by))
+                    return s->stopped_by != 0;
                 return at_end(err);
             }
             position++;
@@ -82,7 +95,7 @@ static bool advance(struct session *s, int n, int (*next)(const struct program *
         }
         op = to;
     }
-    return move(s, position, op, err);
+    return travel(s, position, op, err);
 }
 
 static int next_op(const struct program *p, int op)
@@ -137,6 +150,32 @@ static int previous_block(const struct program *p, int op)
     return -1;
 }
 
+bool session_continue(struct session *s, int n, struct error *err)
+{
+    int logits = program_find(&s->model.program, SITE_LOGITS, 0);
+    if (!needs_prompt(s, err))
+        return false;
+    if (s->position == s->trace.n_ids - 1 && s->op == logits)
+        return at_end(err);
+    for (int i = 0; i < n; i++) {
+        if (!travel(s, s->trace.n_ids - 1, logits, err))
+            return false;
+        if (!s->stopped_by)
+            break;
+    }
+    return true;
+}
+
+bool session_reverse_continue(struct session *s, int n, struct error *err)
+{
+    int stopped = 0;
+    for (int i = 0; i < n; i++)
+        if (!session_travel_back(s, &stopped, err))
+            return false;
+    s->stopped_by = stopped;
+    return true;
+}
+
 bool session_reverse_step(struct session *s, int n, struct error *err)
 {
     return retreat(s, n, program_previous_site, err);
@@ -181,7 +220,7 @@ bool session_finish(struct session *s, struct error *err)
     if (!needs_prompt(s, err))
         return false;
     int position = s->at_start ? s->trace.n_ids - 1 : s->position;
-    return move(s, position, program_find(&s->model.program, SITE_LOGITS, 0), err);
+    return travel(s, position, program_find(&s->model.program, SITE_LOGITS, 0), err);
 }
 
 /* Appends one token after the last. */
@@ -213,8 +252,10 @@ bool session_token(struct session *s, int n, struct error *err)
     for (int i = 0; i < n; i++) {
         if (s->position + 1 >= s->trace.n_ids && !sample(s, err))
             return false;
-        if (!move(s, s->position + 1, s->op, err))
+        if (!travel(s, s->position + 1, s->op, err))
             return false;
+        if (s->stopped_by)
+            break;
     }
     return true;
 }
@@ -226,9 +267,9 @@ bool session_generate(struct session *s, int n, struct error *err)
     int logits = program_find(&s->model.program, SITE_LOGITS, 0);
     double start = now();
     int before = trace_rows(&s->trace);
-    bool ok = move(s, s->trace.n_ids - 1, logits, err);
-    for (int i = 0; ok && i < n; i++)
-        ok = sample(s, err) && move(s, s->trace.n_ids - 1, logits, err);
+    bool ok = travel(s, s->trace.n_ids - 1, logits, err);
+    for (int i = 0; ok && !s->stopped_by && i < n; i++)
+        ok = sample(s, err) && travel(s, s->trace.n_ids - 1, logits, err);
     s->last_seconds = now() - start;
     s->last_tokens = trace_rows(&s->trace) - before;
     return ok;

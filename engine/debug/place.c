@@ -24,7 +24,7 @@ static bool token_fields(struct report *r, const struct session *s, int32_t id, 
     struct text piece;
     text_init(&piece, s->ledger, MEM_VIEWS);
     bool ok = session_piece(s, id, &piece, err);
-    report_int(r, "id", id);
+    report_int(r, "token_id", id);
     if (ok && s->model.tokenizer)
         report_string(r, "token", piece.data ? piece.data : "", piece.n);
     else if (ok)
@@ -138,7 +138,9 @@ bool place_fields(struct report *r, struct session *s, struct error *err)
 
 static bool json_place(struct report *r, struct session *s, const char *why, struct error *err)
 {
-    report_begin(r, "stopped", why);
+    report_begin(r, "stopped", s->stopped_by ? "breakpoint" : why);
+    if (s->stopped_by)
+        report_int(r, "id", s->stopped_by);
     if (!place_fields(r, s, err))
         return false;
     if (s->notice[0])
@@ -158,6 +160,8 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
     if (s->notice[0])
         text_printf(t, "%s\n", s->notice);
     s->notice[0] = '\0';
+    if (s->stopped_by)
+        text_printf(t, "Breakpoint %d, ", s->stopped_by);
     text_printf(t, "#%d ", s->position);
     value_init(&v, s->ledger);
     bool ok =

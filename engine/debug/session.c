@@ -54,6 +54,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     memset(s, 0, sizeof *s);
     s->ledger = l;
     s->op = -1;
+    breakpoints_init(&s->breakpoints, l);
     s->sampler =
         (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
     s->budget = o->budget ? o->budget : mem_available();
@@ -75,6 +76,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 
 void session_close(struct session *s)
 {
+    breakpoints_fini(&s->breakpoints);
     patches_fini(&s->patches);
     trace_close(&s->trace);
     model_close(&s->model);
@@ -123,6 +125,7 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
     s->position = 0;
     s->op = -1;
     s->at_start = true;
+    s->stopped_by = 0;
     return true;
 }
 

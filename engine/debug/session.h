@@ -7,6 +7,7 @@
 #ifndef MIDPASS_SESSION_H
 #define MIDPASS_SESSION_H
 
+#include "engine/debug/breakpoint.h"
 #include "engine/debug/patch.h"
 #include "engine/debug/sampler.h"
 
@@ -24,6 +25,8 @@ struct session { /* the trace points into it: not to be copied */
     struct model model;
     struct trace trace;
     struct patches patches;
+    struct breakpoints breakpoints;
+    int stopped_by; /* the breakpoint that ended the last motion, or 0 */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
     int position, op; /* the cursor */
@@ -56,6 +59,11 @@ bool session_next(struct session *s, int n, struct error *err);  /* n blocks on:
 bool session_token(struct session *s, int n, struct error *err); /* same op, n tokens on */
 /* To this token's logits; right after the prompt was set, to the logits of its last token. */
 bool session_finish(struct session *s, struct error *err);
+/* To the next breakpoint, n - 1 of them passed by, or to the last token's logits; and back, to
+ * the one before, or to the start. Where breakpoints stand, the other motions stop at them too:
+ * stopped_by tells. */
+bool session_continue(struct session *s, int n, struct error *err);
+bool session_reverse_continue(struct session *s, int n, struct error *err);
 /* The same backwards. Computes nothing; what lies ahead stays known. */
 bool session_reverse_step(struct session *s, int n, struct error *err);
 bool session_reverse_stepi(struct session *s, int n, struct error *err);

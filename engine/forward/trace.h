@@ -64,6 +64,7 @@ struct trace {
     void **kv_pages; /* [n_pages] kv of each page, for the kernels */
     int n_pages, room_pages;
     struct hooks hooks;      /* patches: applied in every run and every recomputation */
+    struct hooks observer;   /* looks at what trace_compute runs, after the patches */
     volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;

@@ -4,7 +4,7 @@
 
 run 1 --batch --json --ids '3 4 5' -ex 's' -ex 'goto 1 1.pattern' -ex 'p .[0]' -ex 'p nan' \
     -ex 'top 2' -ex 'p 1.zz' "$model"
-says out '{"stopped":"run","site":null,"op":-1,"position":0,"id":3,"token":null}'
+says out '{"stopped":"run","site":null,"op":-1,"position":0,"token_id":3,"token":null}'
 says out '{"stopped":"step","site":"hook_embed","shape":[20],'
 says out '{"stopped":"goto","site":"blocks.1.attn.hook_pattern","shape":[4,2],'
 says out '{"cmd":"print","expr":".[0]","number":1,"shape":[2],"data":['

@@ -1,0 +1,221 @@
+#include "engine/debug/breakpoint.h"
+
+#include "engine/debug/session_scope.h"
+
+#include <string.h>
+
+void breakpoints_init(struct breakpoints *b, struct ledger *l)
+{
+    *b = (struct breakpoints){.ledger = l};
+}
+
+static void drop(struct breakpoints *b, struct breakpoint *p)
+{
+    mem_free(b->ledger, p->condition);
+    mem_free(b->ledger, p->text);
+    expr_close(p->expr);
+}
+
+void breakpoints_fini(struct breakpoints *b)
+{
+    for (int i = 0; i < b->n; i++)
+        drop(b, &b->list[i]);
+    if (b->ledger)
+        mem_free(b->ledger, b->list);
+    *b = (struct breakpoints){0};
+}
+
+/* ---- trying a condition ---- */
+
+/* A scope in which every site is zeros, and which notes whether only `.` is read. */
+struct trial {
+    struct session_scope base; /* first: the callbacks that are kept expect it */
+    int op;
+    bool elsewhere;
+};
+
+static bool trial_site(void *context, enum site site, int layer, struct source *out,
+                       struct error *err)
+{
+    struct trial *t = context;
+    int op;
+    if (!session_find(t->base.session, site, layer, &op, err))
+        return false;
+    session_source(t->base.session, op, out);
+    /* As if everything were known. */
+    size_t n = t->base.session->trace.n_ids > 0 ? (size_t)t->base.session->trace.n_ids : 1;
+    out->dims[out->position_axis] = n;
+    if (out->key_axis >= 0)
+        out->dims[out->key_axis] = n;
+    out->n_positions = (int)n;
+    return true;
+}
+
+static bool trial_known(void *context, const struct source *s, int position, struct error *err)
+{
+    (void)context;
+    (void)s;
+    (void)position;
+    (void)err;
+    return true;
+}
+
+static bool trial_read(void *context, const struct source *s, const struct pick *picks, float *out,
+                       struct error *err)
+{
+    struct trial *t = context;
+    (void)err;
+    const struct pick *at = s->is_weight ? NULL : &picks[s->position_axis];
+    if (s->is_weight)
+        weight_read(&s->weight, picks, out);
+    else
+        memset(out, 0, pick_count(picks, s->n_dims) * sizeof *out);
+    if (at && (s->op != t->op || at->count != 1 || at->first != t->base.scope.position))
+        t->elsewhere = true;
+    return true;
+}
+
+static bool trial_lens(void *context, const float *rows, size_t n, float *out, struct error *err)
+{
+    struct trial *t = context;
+    (void)rows;
+    (void)err;
+    t->elsewhere = true;
+    memset(out, 0, n * (size_t)t->base.session->model.config.n_vocab * sizeof *out);
+    return true;
+}
+
+/* Parses and tries a condition for a breakpoint on `op`. NULL and *err if it will not do. */
+static struct expr *condition_open(struct breakpoints *b, struct session *s, int op,
+                                   const char *text, size_t n, int column, bool *here_only,
+                                   struct error *err)
+{
+    struct expr *e = expr_parse(b->ledger, text, n, column, err);
+    struct trial t = {.op = op};
+    struct value v;
+    bool truth;
+    if (!e)
+        return NULL;
+    session_scope_init(&t.base, s, b->variables);
+    struct scope *scope = &t.base.scope;
+    scope->context = &t;
+    scope->here = s->model.program.ops[op].site;
+    scope->here_layer = s->model.program.ops[op].layer;
+    scope->position = s->trace.n_ids > 0 ? s->trace.n_ids - 1 : 0;
+    scope->site = trial_site;
+    scope->known = trial_known;
+    scope->read = trial_read;
+    scope->lens = trial_lens;
+    value_init(&v, b->ledger);
+    bool ok = expr_eval(e, scope, &v, err) && expr_truth(&v, &truth, err);
+    value_fini(&v);
+    *here_only = !t.elsewhere;
+    if (ok)
+        return e;
+    expr_close(e);
+    return NULL;
+}
+
+static bool set_condition(struct breakpoints *b, struct session *s, struct breakpoint *p,
+                          const char *text, size_t n, int column, struct error *err)
+{
+    int op;
+    bool here_only;
+    if (!session_find(s, p->site, p->layer_first, &op, err))
+        return false;
+    struct expr *e = condition_open(b, s, op, text, n, column, &here_only, err);
+    char *copy = e ? mem_alloc(b->ledger, MEM_OTHER, n + 1, err) : NULL;
+    if (!copy) {
+        expr_close(e);
+        return false;
+    }
+    memcpy(copy, text, n); /* mem_alloc has zeroed the end */
+    mem_free(b->ledger, p->condition);
+    expr_close(p->expr);
+    p->condition = copy;
+    p->expr = e;
+    p->here_only = here_only;
+    return true;
+}
+
+/* ---- the list ---- */
+
+int breakpoints_add(struct breakpoints *b, struct session *s, const struct breakpoint_spec *spec,
+                    struct error *err)
+{
+    int op;
+    for (int l = spec->layer_first; l <= spec->layer_last; l++)
+        if (!session_find(s, spec->site, l, &op, err))
+            return 0;
+    if (b->n == b->room) {
+        int room = b->room ? 2 * b->room : 8;
+        struct breakpoint *list =
+            mem_resize(b->ledger, MEM_OTHER, b->list, (size_t)room * sizeof *list, err);
+        if (!list)
+            return 0;
+        b->list = list;
+        b->room = room;
+    }
+    struct breakpoint *p = &b->list[b->n];
+    *p = (struct breakpoint){.enabled = true,
+                             .temporary = spec->temporary,
+                             .site = spec->site,
+                             .layer_first = spec->layer_first,
+                             .layer_last = spec->layer_last,
+                             .first = spec->first,
+                             .last = spec->last,
+                             .token_id = spec->token_id};
+    p->text = mem_strdup(b->ledger, MEM_OTHER, spec->text, err);
+    if (!p->text || (spec->condition && !set_condition(b, s, p, spec->condition, spec->n_condition,
+                                                       spec->column, err))) {
+        drop(b, p);
+        return 0;
+    }
+    p->id = ++b->last_id;
+    b->n++;
+    return p->id;
+}
+
+struct breakpoint *breakpoints_find(const struct breakpoints *b, int id, struct error *err)
+{
+    for (int i = 0; i < b->n; i++)
+        if (b->list[i].id == id)
+            return &b->list[i];
+    error_set(err, ERR_USAGE, "there is no breakpoint %d", id);
+    return NULL;
+}
+
+bool breakpoints_remove(struct breakpoints *b, int id, struct error *err)
+{
+    struct breakpoint *p = breakpoints_find(b, id, err);
+    if (!p)
+        return false;
+    drop(b, p);
+    memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
+    b->n--;
+    return true;
+}
+
+bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
+                           size_t n, int column, struct error *err)
+{
+    struct breakpoint *p = breakpoints_find(b, id, err);
+    if (!p)
+        return false;
+    if (text)
+        return set_condition(b, s, p, text, n, column, err);
+    mem_free(b->ledger, p->condition);
+    expr_close(p->expr);
+    p->condition = NULL;
+    p->expr = NULL;
+    return true;
+}
+
+bool breakpoint_covers(const struct breakpoint *b, const struct session *s, int position, int op)
+{
+    const struct op *o = &s->model.program.ops[op];
+    return b->enabled && o->site == b->site &&
+           (!site_in_block(b->site) || (o->layer >= b->layer_first && o->layer <= b->layer_last)) &&
+           position >= b->first && position <= b->last &&
+           (b->token_id < 0 || s->trace.ids[position] == b->token_id);
+}

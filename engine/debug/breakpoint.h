@@ -1,0 +1,74 @@
+/* breakpoint.h - places to stop at: site, position, condition, counts.
+ *
+ * A breakpoint stands after the op that carries its site: the value is written, and patched,
+ * and a condition may look at it as `.`. Numbers are never used again. A condition is tried on
+ * zeros when it is set, so that one that cannot be evaluated is an error then.
+ */
+#ifndef MIDPASS_BREAKPOINT_H
+#define MIDPASS_BREAKPOINT_H
+
+#include "engine/debug/expr.h"
+#include "engine/forward/trace.h"
+
+struct session;
+struct variables;
+
+struct breakpoint {
+    int id;
+    bool enabled, temporary;
+    enum site site;
+    int layer_first, layer_last;
+    int first, last;  /* positions, both included */
+    int32_t token_id; /* stop at this token only; -1: at any */
+    char *condition;  /* as typed; NULL: none */
+    struct expr *expr;
+    bool here_only; /* the condition reads nothing but `.`: it can be tested while a chunk runs */
+    int ignore;     /* hits to pass by */
+    long hits;
+    char *text; /* as typed, for listings */
+};
+
+struct breakpoints {
+    struct ledger *ledger;
+    const struct variables *variables; /* for conditions; may be NULL */
+    struct breakpoint *list;
+    int n, room, last_id;
+};
+
+/* What is asked for; first, last and token_id as above. Strings are copied. */
+struct breakpoint_spec {
+    enum site site;
+    int layer_first, layer_last, first, last;
+    int32_t token_id;
+    bool temporary;
+    const char *condition; /* NULL: none */
+    size_t n_condition;
+    int column; /* of the condition in the line, for errors */
+    const char *text;
+};
+
+void breakpoints_init(struct breakpoints *b, struct ledger *l);
+void breakpoints_fini(struct breakpoints *b);
+
+/* Its number; 0 and *err if the model has no such site or the condition cannot be evaluated. */
+int breakpoints_add(struct breakpoints *b, struct session *s, const struct breakpoint_spec *spec,
+                    struct error *err);
+bool breakpoints_remove(struct breakpoints *b, int id, struct error *err);
+/* NULL and *err (may be NULL) if there is none of this number. */
+struct breakpoint *breakpoints_find(const struct breakpoints *b, int id, struct error *err);
+/* Replaces the condition; NULL takes it away. */
+bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
+                           size_t n, int column, struct error *err);
+
+/* Whether an enabled breakpoint stands at this op and position (its condition aside). */
+bool breakpoint_covers(const struct breakpoint *b, const struct session *s, int position, int op);
+
+/* Forward from the cursor to (position, op), stopping at the first breakpoint on the way. Hits
+ * are counted in token-major order, as stepping op by op would find them, although the prompt
+ * runs in chunks. *stopped is the breakpoint's number, or 0 at the place itself. */
+bool session_travel(struct session *s, int position, int op, int *stopped, struct error *err);
+/* Backwards from the cursor to the nearest breakpoint that would stop, or to the start. Counts
+ * no hits. */
+bool session_travel_back(struct session *s, int *stopped, struct error *err);
+
+#endif

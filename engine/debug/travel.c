@@ -1,0 +1,319 @@
+/* travel.c - going on until a breakpoint stops it.
+ *
+ * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs, on the
+ * rows that the op has just written; the hits are noted, and then gone through in token-major
+ * order. Any other condition is evaluated afterwards, on values recomputed for its one row. */
+#include "engine/debug/session.h"
+#include "engine/debug/session_scope.h"
+
+#include <string.h>
+
+#define FIRST_CHUNK 8 /* positions run before the first look; then eight times as many */
+
+/* ---- conditions on a row that an op has just written ---- */
+
+struct row_scope {
+    struct session_scope base; /* first: the callbacks that are kept expect it */
+    const struct op_view *view;
+    int row; /* of the view */
+};
+
+static bool row_site(void *context, enum site site, int layer, struct source *out,
+                     struct error *err)
+{
+    struct row_scope *r = context;
+    int op;
+    if (!session_find(r->base.session, site, layer, &op, err))
+        return false;
+    session_source(r->base.session, op, out);
+    size_t n = (size_t)r->base.scope.position + 1;
+    out->dims[out->position_axis] = n;
+    if (out->key_axis >= 0)
+        out->dims[out->key_axis] = n;
+    return true;
+}
+
+static bool row_known(void *context, const struct source *s, int position, struct error *err)
+{
+    struct row_scope *r = context;
+    return (s->op == r->view->op && position == r->base.scope.position) ||
+           error_set(err, ERR_STATE, "this value is not computed yet");
+}
+
+static float element(const struct row_scope *r, const struct source *s, const int64_t *at)
+{
+    const struct op_view *v = r->view;
+    if (s->key_axis >= 0) /* [heads, n, n_keys] */
+        return v->data[((size_t)(at[0] - v->head0) * (size_t)v->n + (size_t)r->row) *
+                           (size_t)v->n_keys +
+                       (size_t)at[2]];
+    const float *row = v->data + (size_t)r->row * v->row_stride;
+    return s->n_dims == 3 ? row[(size_t)at[1] * s->dims[2] + (size_t)at[2]] : row[at[1]];
+}
+
+static bool row_read(void *context, const struct source *s, const struct pick *picks, float *out,
+                     struct error *err)
+{
+    struct row_scope *r = context;
+    size_t total = pick_count(picks, s->n_dims);
+    if (s->is_weight) {
+        weight_read(&s->weight, picks, out);
+        return true;
+    }
+    if (s->op != r->view->op)
+        return error_set(err, ERR_STATE, "this value is not computed yet");
+    for (size_t i = 0; i < total; i++) {
+        int64_t at[4] = {0};
+        size_t rest = i;
+        for (int d = s->n_dims - 1; d >= 0; d--) {
+            at[d] = picks[d].first + (int64_t)(rest % picks[d].count) * picks[d].step;
+            rest /= picks[d].count;
+        }
+        out[i] = element(r, s, at);
+    }
+    return true;
+}
+
+/* ---- noting hits while a chunk runs ---- */
+
+struct hit {
+    int position, op, id;
+};
+
+struct watcher {
+    struct session *session;
+    bool *watch; /* [n_ops] */
+    struct hit *hits;
+    size_t n, room;
+};
+
+static bool note(struct watcher *w, int position, int op, int id, struct error *err)
+{
+    if (w->n == w->room) {
+        size_t room = w->room ? 2 * w->room : 64;
+        struct hit *p = mem_resize(w->session->ledger, MEM_OTHER, w->hits, room * sizeof *p, err);
+        if (!p)
+            return false;
+        w->hits = p;
+        w->room = room;
+    }
+    w->hits[w->n++] = (struct hit){position, op, id};
+    return true;
+}
+
+static bool test_here(struct watcher *w, const struct breakpoint *b, const struct op_view *v,
+                      int row, bool *truth, struct error *err)
+{
+    struct session *s = w->session;
+    const struct op *op = &s->model.program.ops[v->op];
+    struct row_scope r = {.view = v, .row = row};
+    struct value x;
+    session_scope_init(&r.base, s, s->breakpoints.variables);
+    r.base.scope.context = &r;
+    r.base.scope.position = v->pos0 + row;
+    r.base.scope.here = op->site;
+    r.base.scope.here_layer = op->layer;
+    r.base.scope.site = row_site;
+    r.base.scope.known = row_known;
+    r.base.scope.read = row_read;
+    value_init(&x, s->ledger);
+    bool ok = expr_eval(b->expr, &r.base.scope, &x, err) && expr_truth(&x, truth, err);
+    value_fini(&x);
+    return ok || error_prefix(err, "the condition of breakpoint %d", b->id);
+}
+
+static bool watch(void *context, const struct op_view *v, struct error *err)
+{
+    struct watcher *w = context;
+    const struct breakpoints *list = &w->session->breakpoints;
+    for (int i = 0; i < list->n; i++) {
+        const struct breakpoint *b = &list->list[i];
+        if (!b->expr || !b->here_only)
+            continue;
+        for (int row = 0; row < v->n; row++) {
+            bool truth = false;
+            if (!breakpoint_covers(b, w->session, v->pos0 + row, v->op))
+                continue;
+            if (!test_here(w, b, v, row, &truth, err) ||
+                (truth && !note(w, v->pos0 + row, v->op, b->id, err)))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- going through places in order ---- */
+
+static bool test_by_reading(struct session *s, const struct breakpoint *b, int position, int op,
+                            bool *truth, struct error *err)
+{
+    const struct op *o = &s->model.program.ops[op];
+    struct session_scope scope;
+    struct value x;
+    /* What the condition may read must be there: all of this position. */
+    if (!trace_compute(&s->trace, position + 1, err))
+        return false;
+    session_scope_init(&scope, s, s->breakpoints.variables);
+    scope.scope.position = position;
+    scope.scope.here = o->site;
+    scope.scope.here_layer = o->layer;
+    value_init(&x, s->ledger);
+    bool ok = expr_eval(b->expr, &scope.scope, &x, err) && expr_truth(&x, truth, err);
+    value_fini(&x);
+    return ok || error_prefix(err, "the condition of breakpoint %d", b->id);
+}
+
+/* Whether breakpoint b stops at a place it covers. Rows from `noted` on were watched. */
+static bool stops(struct watcher *w, const struct breakpoint *b, int position, int op, int noted,
+                  bool *truth, struct error *err)
+{
+    *truth = true;
+    if (!b->expr)
+        return true;
+    const struct program *p = &w->session->model.program;
+    /* The tail is not run with the prompt, so nothing was noted of it. */
+    if (!b->here_only || position < noted || op >= p->block_op[p->n_layers])
+        return test_by_reading(w->session, b, position, op, truth, err);
+    *truth = false;
+    for (size_t i = 0; i < w->n && !*truth; i++)
+        *truth = w->hits[i].position == position && w->hits[i].op == op && w->hits[i].id == b->id;
+    return true;
+}
+
+/* The first breakpoint that stops at this place, counting hits; 0: none. */
+static bool stop_at(struct watcher *w, int position, int op, int noted, int *stopped,
+                    struct error *err)
+{
+    struct breakpoints *list = &w->session->breakpoints;
+    *stopped = 0;
+    for (int i = 0; i < list->n; i++) {
+        bool truth = false;
+        struct breakpoint *b = &list->list[i];
+        if (!breakpoint_covers(b, w->session, position, op))
+            continue;
+        if (!stops(w, b, position, op, noted, &truth, err))
+            return false;
+        if (!truth)
+            continue;
+        b->hits++;
+        if (b->ignore > 0)
+            b->ignore--;
+        else if (!*stopped)
+            *stopped = b->id;
+    }
+    return true;
+}
+
+/* Marks the ops at which some enabled breakpoint could stop, and whether any has to be watched
+ * while it runs. */
+static bool mark(const struct session *s, bool *any_at, bool *watched, bool *conditional)
+{
+    bool any = false;
+    *conditional = false;
+    for (int op = 0; op < s->model.program.n_ops; op++) {
+        const struct op *o = &s->model.program.ops[op];
+        any_at[op] = watched[op] = false;
+        for (int i = 0; i < s->breakpoints.n; i++) {
+            const struct breakpoint *b = &s->breakpoints.list[i];
+            if (!b->enabled || b->site != o->site ||
+                (site_in_block(b->site) && (o->layer < b->layer_first || o->layer > b->layer_last)))
+                continue;
+            any = any_at[op] = true;
+            *conditional = *conditional || b->expr;
+            watched[op] = watched[op] || (b->expr && b->here_only);
+        }
+    }
+    return any;
+}
+
+static bool stand(struct session *s, int position, int op, int id, struct error *err)
+{
+    bool ok = session_goto(s, position, op, err);
+    struct breakpoint *b = breakpoints_find(&s->breakpoints, id, NULL);
+    if (ok && b && b->temporary)
+        breakpoints_remove(&s->breakpoints, id, NULL);
+    return ok;
+}
+
+/* Positions [from, to): runs them, watching, then looks at each place up to (position, op). */
+static bool look(struct watcher *w, const bool *any_at, bool conditional, int from, int to,
+                 int position, int op, int *stopped, struct error *err)
+{
+    struct session *s = w->session;
+    int noted = trace_rows(&s->trace) > from ? trace_rows(&s->trace) : from;
+    w->n = 0;
+    if (conditional && to > noted) {
+        s->trace.observer = (struct hooks){w->watch, watch, w};
+        bool ok = trace_compute(&s->trace, to, err);
+        s->trace.observer = (struct hooks){0};
+        if (!ok)
+            return false;
+    }
+    for (int pos = from; pos < to; pos++)
+        for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
+            if (pos == position && i > op)
+                return true;
+            if (!any_at[i])
+                continue;
+            if (!stop_at(w, pos, i, noted, stopped, err))
+                return false;
+            if (*stopped)
+                return stand(s, pos, i, *stopped, err);
+        }
+    return true;
+}
+
+bool session_travel(struct session *s, int position, int op, int *stopped, struct error *err)
+{
+    struct watcher w = {.session = s};
+    size_t n_ops = (size_t)s->model.program.n_ops;
+    bool conditional;
+    *stopped = 0;
+    bool *flags = mem_alloc_array(s->ledger, MEM_OTHER, 2 * n_ops, sizeof *flags, err);
+    if (!flags)
+        return false;
+    w.watch = flags + n_ops;
+    bool ok = true;
+    if (mark(s, flags, w.watch, &conditional)) {
+        int chunk = FIRST_CHUNK;
+        for (int from = s->position; ok && !*stopped && from <= position;) {
+            int to = position + 1 - from < chunk ? position + 1 : from + chunk;
+            ok = look(&w, flags, conditional, from, to, position, op, stopped, err);
+            from = to;
+            chunk = chunk * 8 < s->trace.chunk ? chunk * 8 : s->trace.chunk;
+        }
+    }
+    mem_free(s->ledger, flags);
+    mem_free(s->ledger, w.hits);
+    if (!ok) {
+        /* Interrupted or failed on the way: stand where it came to. */
+        int rows = trace_rows(&s->trace);
+        if (rows > s->position && rows <= position)
+            session_goto(s, rows, -1, NULL);
+        return false;
+    }
+    return *stopped || session_goto(s, position, op, err);
+}
+
+bool session_travel_back(struct session *s, int *stopped, struct error *err)
+{
+    const struct program *p = &s->model.program;
+    *stopped = 0;
+    if (!s->has_prompt)
+        return error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+    for (int pos = s->position; pos >= 0; pos--)
+        for (int op = pos == s->position ? s->op - 1 : p->n_ops - 1; op >= 0; op--)
+            for (int i = 0; i < s->breakpoints.n; i++) {
+                const struct breakpoint *b = &s->breakpoints.list[i];
+                bool truth = true;
+                if (!breakpoint_covers(b, s, pos, op))
+                    continue;
+                if (b->expr && !test_by_reading(s, b, pos, op, &truth, err))
+                    return false;
+                if (truth) {
+                    *stopped = b->id;
+                    return session_goto(s, pos, op, err);
+                }
+            }
+    return session_goto(s, 0, -1, err);
+}
