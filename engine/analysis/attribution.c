@@ -39,6 +39,8 @@ static void add_token(const struct program *p, int32_t id, double sign, double s
         if (op->kind == OP_LINEAR)
             unembed = op;
     }
+    if (!unembed) /* a model that says nothing has no logits to attribute */
+        return;
     int d = unembed->w.n_in;
     double mean = 0;
     for (int i = 0; centred && i < d; i++)

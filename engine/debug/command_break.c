@@ -150,7 +150,7 @@ static bool read_number(struct arguments *a, const char *what, int low, int *n, 
 
 bool break_delete(struct console *c, struct arguments *a, struct error *err)
 {
-    int id;
+    int id = 0;
     return read_number(a, "a breakpoint's number, or patch N,", 1, &id, err) &&
            arguments_done(a, err) && breakpoints_remove(&c->session->breakpoints, id, err);
 }
