@@ -166,10 +166,10 @@ endif
 
 # ---- running and testing -------------------------------------------------------------------------
 # `run` and `test` install what is missing, and then make starts over: what pkg-config says is new.
-run: ## install what is missing, build, run: make run ARGS="MODEL 'a prompt'"
+run: ## install what is missing, build, run: make run MODEL=... ARGS="..."
 	@tests/tools/deps.sh install build
 	@$(MAKE) all
-	$(if $(ARGS)$(MODEL),$(B)/midpass $(or $(ARGS),$(MODEL)),@$(B)/midpass --help)
+	$(if $(ARGS)$(MODEL),$(B)/midpass $(ARGS) $(MODEL),@$(B)/midpass --help)
 
 test: ## install what is missing, build, run all tests
 	@tests/tools/deps.sh install build test

@@ -222,7 +222,7 @@ const struct command command_break = {
     .brief = "stop after the site's value is written",
     .help = "SITE may be *.pattern or 3-5.resid_post. POS is 5, -1, 3-7, * or a token in quotes.\n"
             "EXPR may look at the value as `.`: break 1.pattern if max(.[3]) > 0.8. Every motion\n"
-            "forwards stops at breakpoints; continue goes on to the next one.",
+            "forwards but goto stops at breakpoints; continue goes on to the next one.",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
     .run = run_break,

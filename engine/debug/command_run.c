@@ -293,7 +293,8 @@ static bool run_until(struct console *c, struct arguments *a, struct error *err)
     if (ok && position >= s->trace.n_ids)
         ok = error_set(err, ERR_STATE, "the sequence ends before %s comes again (token samples on)",
                        word);
-    return ok && arrived(c, "until", session_goto(s, position, to, err), old_position, old_op, err);
+    return ok &&
+           arrived(c, "until", session_forward(s, position, to, err), old_position, old_op, err);
 }
 
 /* ---- generating ---- */

@@ -176,6 +176,11 @@ bool session_reverse_continue(struct session *s, int n, struct error *err)
     return true;
 }
 
+bool session_forward(struct session *s, int position, int op, struct error *err)
+{
+    return needs_prompt(s, err) && travel(s, position, op, err);
+}
+
 bool session_reverse_step(struct session *s, int n, struct error *err)
 {
     return retreat(s, n, program_previous_site, err);

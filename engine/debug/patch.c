@@ -51,6 +51,7 @@ static void apply_row(struct patch *p, const struct slice *s, bool counts)
     const struct pick *outer = p->n_picks == 2 ? &p->picks[0] : &one;
     const struct pick *inner = &p->picks[p->n_picks - 1];
     double before = 0, after = 0;
+    bool touched = false;
     for (size_t i = 0; i < outer->count; i++) {
         int64_t o = outer->first + (int64_t)i * outer->step - s->outer_first;
         if (o < 0 || o >= s->outer_n)
@@ -59,6 +60,7 @@ static void apply_row(struct patch *p, const struct slice *s, bool counts)
             int64_t e = inner->first + (int64_t)k * inner->step;
             if (e >= s->inner_n)
                 continue;
+            touched = true;
             float *x = s->row + o * s->outer_step + e;
             float operand = p->operand.n_dims == 0 ? (float)p->operand.number
                                                    : p->operand.data[i * inner->count + k];
@@ -67,7 +69,7 @@ static void apply_row(struct patch *p, const struct slice *s, bool counts)
             after += (double)*x * (double)*x;
         }
     }
-    if (!counts)
+    if (!counts || !touched) /* keys that this row cannot see are no change */
         return;
     p->fired++;
     p->norm_before = sqrt(before);

@@ -28,7 +28,7 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
     int chunk = trace->chunk > 0 ? trace->chunk : TRACE_CHUNK;
     /* Without --ctx memory is taken as tokens come: the least that must fit is one page. */
     int n = trace->n_ctx > 0 && trace->n_ctx <= s->model.config.n_ctx ? trace->n_ctx : KV_PAGE;
-    plan_make(&p, &s->model, n, chunk);
+    plan_make(&p, &s->model, n, chunk, ledger_total(s->ledger));
     int stride = plan_stride(&p, n, s->budget);
     if (stride == 0) {
         char need[24], have[24], hint[80] = "";

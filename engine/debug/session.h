@@ -71,7 +71,10 @@ bool session_reverse_next(struct session *s, int n, struct error *err);
 bool session_reverse_token(struct session *s, int n, struct error *err);
 /* n tokens sampled, each computed; stands at the last one's logits. */
 bool session_generate(struct session *s, int n, struct error *err);
-/* To any place of the sequence, either way; op -1: before the token's first op. */
+/* Forward to a place, stopping at breakpoints on the way. */
+bool session_forward(struct session *s, int position, int op, struct error *err);
+/* To any place of the sequence, either way, past breakpoints; op -1: before the token's first op.
+ */
 bool session_goto(struct session *s, int position, int op, struct error *err);
 
 /* Whether op's value at this position can be read now; false sets *err to the reason in

@@ -170,7 +170,6 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
     c->frame->result_patched = false;
     struct vm_call prelude = *c;
     prelude.to = p->block_op[0] - 1;
-    prelude.tap = NULL;
     prelude.need = NULL;
     for (prelude.from = 0; prelude.from <= prelude.to; prelude.from++) {
         /* Behind a checkpoint only the angles are still read. */
@@ -204,7 +203,10 @@ bool trace_compute(struct trace *t, int n, struct error *err)
     int L = trace_layers(t);
     if (n <= trace_rows(t))
         return true;
-    if (!trace_reserve_pages(t, n, err))
+    /* Scratch first: pages must not take the memory that running them needs. */
+    int most = n - trace_rows(t) < t->chunk ? n - trace_rows(t) : t->chunk;
+    if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||
+        !vm_reserve_work(t->vm, most, n, err) || !trace_reserve_pages(t, n, err))
         return false;
     while (trace_rows(t) < n) {
         int pos0 = trace_rows(t);

@@ -105,20 +105,36 @@ static bool add_page(struct trace *t, struct error *err)
     return true;
 }
 
+/* Whether a page more leaves the room that looking at the sequence takes. */
+static bool has_room(const struct trace *t, int n)
+{
+    size_t budget = ledger_budget(t->ledger), held = ledger_total(t->ledger);
+    return budget == 0 || held + trace_kv_page_bytes(t) + trace_checkpoint_page_bytes(t) +
+                                  vm_room_bytes(t->model, n) <=
+                              budget;
+}
+
 bool trace_reserve_pages(struct trace *t, int n, struct error *err)
 {
+    int before = t->n_pages;
     while (t->n_pages * KV_PAGE < n) {
-        struct error refused;
-        if (add_page(t, &refused))
+        struct error refused = {0};
+        if (has_room(t, n) && add_page(t, &refused))
             continue;
         if (widen_stride(t))
             continue;
-        if (ledger_budget(t->ledger) > 0)
-            return error_set(err, ERR_MEMORY, "%s; %d positions fit: --ctx %d", refused.text,
-                             t->n_pages * KV_PAGE, t->n_pages * KV_PAGE);
-        if (err)
-            *err = refused;
-        return false;
+        int fit = t->n_pages * KV_PAGE;
+        char budget[24];
+        trace_drop_pages(t, before); /* what cannot be used is not kept */
+        if (ledger_budget(t->ledger) == 0) {
+            if (err)
+                *err = refused;
+            return false;
+        }
+        return error_set(err, ERR_MEMORY,
+                         "%d positions do not fit into the %s that are left beside the weights, "
+                         "with checkpoints of as few layers as can be; %d do: --ctx %d",
+                         n, mem_format(ledger_budget(t->ledger), budget), fit, fit);
     }
     return true;
 }

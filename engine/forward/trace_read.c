@@ -86,7 +86,6 @@ bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, 
     if (!trace_has(t, row0, op) || !trace_has(t, row0 + n - 1, op))
         return error_set(err, ERR_STATE, "positions %d to %d are not computed yet", row0,
                          row0 + n - 1);
-    /* The values read may be of a position whose page is not there: the prelude alone. */
     bool *flags = mem_alloc_array(t->ledger, MEM_SCRATCH, 2 * (size_t)p->n_ops, sizeof *flags, err);
     if (!flags)
         return false;

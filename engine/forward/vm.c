@@ -48,7 +48,7 @@ bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct erro
     return true;
 }
 
-static bool reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
 {
     size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
     if (bytes <= vm->work.bytes)
@@ -68,6 +68,16 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
     if (frame < m->program.tail_width)
         frame = m->program.tail_width;
     return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
+}
+
+size_t vm_room_bytes(const struct model *m, int n_keys)
+{
+    size_t rows = 4 * (size_t)m->config.n_heads * (size_t)n_keys + 4 * (size_t)m->config.n_vocab +
+                  m->program.frame_width;
+    size_t pages = (size_t)n_keys / KV_PAGE + 16;
+    /* Lists double as they grow. */
+    return rows * sizeof(float) + 2 * (size_t)n_keys * sizeof(int32_t) +
+           2 * pages * (sizeof(struct trace_page) + sizeof(void *)) + ((size_t)256 << 10);
 }
 
 void frame_fini(struct vm *vm, struct frame *f)
@@ -119,8 +129,13 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
     int tile = WIDE_FLOATS / row > 0 ? (int)(WIDE_FLOATS / row) : 1;
     if (tile > c->n)
         tile = c->n;
-    if (i == first && !renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err))
-        return false;
+    /* Short of memory a smaller tile does as well. */
+    while (i == first &&
+           !renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err)) {
+        if (tile == 1)
+            return false;
+        tile = (tile + 1) / 2;
+    }
     float *wide = c->frame->wide;
     const float *q = i == first ? vm_slot(vm, c->frame, op->in[0]) : NULL;
     size_t width = (size_t)a->n_heads * (size_t)a->d_head;
@@ -298,7 +313,7 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
 {
     const struct program *p = &vm->model->program;
-    if (!reserve_work(vm, c->n, c->pos0 + c->n, err))
+    if (!vm_reserve_work(vm, c->n, c->pos0 + c->n, err))
         return false;
     for (int i = c->from; i <= c->to; i++) {
         const struct op *op = &p->ops[i];

@@ -51,6 +51,12 @@ struct vm_call {
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err);
 /* Scratch bytes that n rows with n_keys keys take at most: frame, workspace, wide rows. */
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys);
+/* Bytes kept free beside pages and a chunk's scratch, so that a sequence of n_keys positions can
+ * also be stepped and looked at: the live frame, some rows of patterns and of logits, the ids,
+ * the tables of pages. */
+size_t vm_room_bytes(const struct model *m, int n_keys);
+/* Makes the workspace large enough for n rows with n_keys keys. */
+bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err);
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);

@@ -121,11 +121,9 @@ static bool read_longrope(struct config *c, const struct json *top, const struct
     if (rope->original == 0 &&
         !config_int(top, "original_max_position_embeddings", 2, 1 << 30, &rope->original, err))
         return false;
-    /* Of the configuration as published, whatever cap the user sets. */
-    double ratio = (double)c->n_ctx / rope->original;
-    if (!config_float_or(r, "factor", 0, 1e9, ratio, &rope->factor, err))
-        return false;
-    rope->factor = ratio;
+    /* Of the configuration as published, whatever cap the user sets; transformers takes this
+     * over a "factor" in the file, too. */
+    rope->factor = (double)c->n_ctx / rope->original;
     return true;
 }
 

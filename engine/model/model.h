@@ -22,12 +22,11 @@ struct model {
     int n_ropes;
     float **vectors; /* gains, biases, frequencies: float32, in backend memory */
     int n_vectors, room_vectors;
-    int64_t n_params;    /* of the tensors that the program uses */
-    size_t weight_bytes; /* of the same */
-    char dtypes[24];     /* "f32", "bf16", "f32/bf16": of the matrices */
-    char notice[160];    /* something off that does not stop the model; "" */
-    /* While building: names of tensors counted already. */
-    struct builder *builder;
+    int64_t n_params;        /* of the tensors that the program uses */
+    size_t weight_bytes;     /* of the same */
+    char dtypes[24];         /* "f32", "bf16", "f32/bf16": of the matrices */
+    char notice[160];        /* something off that does not stop the model; "" */
+    struct builder *builder; /* owns the tensors' names that ops carry */
 };
 
 /* Opens a folder (see hub.h for names). The tokenizer is optional; a bad one is an error.

@@ -4,8 +4,9 @@
 #include "engine/model/hub.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
-void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk)
+void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size_t held)
 {
     if (chunk > n_ctx)
         chunk = n_ctx;
@@ -14,6 +15,7 @@ void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk)
         .kv_page = vm_kv_page_bytes(m, m->backend),
         .checkpoint_layer = KV_PAGE * (size_t)m->config.d_model * sizeof(float),
         .scratch = vm_scratch_bytes(m, m->backend, chunk, n_ctx),
+        .other = held + vm_room_bytes(m, n_ctx),
         .n_layers = m->config.n_layers,
     };
 }
@@ -30,7 +32,7 @@ static size_t kept_layers(const struct plan *p, int stride)
 
 size_t plan_bytes(const struct plan *p, int n, int stride)
 {
-    return p->weights + p->scratch +
+    return p->weights + p->scratch + p->other +
            pages(n) * (p->kv_page + p->checkpoint_layer * kept_layers(p, stride));
 }
 
@@ -46,10 +48,10 @@ int plan_stride(const struct plan *p, int n, size_t budget)
 
 int plan_positions(const struct plan *p, int limit, int stride, size_t budget)
 {
-    if (budget < p->weights + p->scratch)
+    if (budget < p->weights + p->scratch + p->other)
         return 0;
     size_t each = p->kv_page + p->checkpoint_layer * kept_layers(p, stride);
-    size_t fit = (budget - p->weights - p->scratch) / each * KV_PAGE;
+    size_t fit = (budget - p->weights - p->scratch - p->other) / each * KV_PAGE;
     return fit < (size_t)limit ? (int)fit : limit;
 }
 
@@ -73,6 +75,7 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
                 c->n_ctx);
     line(out, "weights", p->weights, "mapped from the files");
     line(out, "scratch", p->scratch, "one chunk of the prompt");
+    line(out, "tokenizer, room to look", p->other, "");
     int thousand = 1000 / KV_PAGE * KV_PAGE; /* whole pages, so that the figure is per token */
     line(out, "K/V per 1000 tokens",
          (size_t)((double)(pages(thousand) * p->kv_page) * 1000 / thousand), "float32");
@@ -102,9 +105,10 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
     }
     if (stride > 1)
         text_printf(out, "%d positions fit with checkpoints every %d layers.\n", n_ctx, stride);
-    else if (budget < p->weights + p->scratch)
-        text_printf(out, "too small for the weights and scratch: needs %s at the least.\n",
-                    mem_format(plan_bytes(p, KV_PAGE, p->n_layers), size));
+    else if (budget < p->weights + p->scratch + p->other)
+        text_printf(
+            out, "too small for the weights and what running them takes: needs %s at the least.\n",
+            mem_format(plan_bytes(p, KV_PAGE, p->n_layers), size));
     else
         text_printf(out, "%d positions do not fit.\n", n_ctx);
     int full = plan_positions(p, n_ctx, 1, budget),
@@ -116,6 +120,15 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
                     p->n_layers);
     if (stride == 0) /* rounded up, so that what is printed does fit */
         text_printf(out, "  fits with --mem %zuM\n", (plan_bytes(p, n_ctx, p->n_layers) >> 20) + 1);
+}
+
+/* About what a tokenizer holds: as much as its file. */
+static size_t tokenizer_bytes(const char *folder)
+{
+    char path[4096];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    return n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 ? (size_t)st.st_size : 0;
 }
 
 bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, struct text *out,
@@ -139,7 +152,7 @@ bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, s
         if (n_ctx == 0)
             n_ctx = m.config.n_ctx;
         if (ok) {
-            plan_make(&p, &m, n_ctx, TRACE_CHUNK);
+            plan_make(&p, &m, n_ctx, TRACE_CHUNK, ledger_total(l) + tokenizer_bytes(folder));
             report(&p, &m, n_ctx, budget, out);
         }
         model_close(&m);

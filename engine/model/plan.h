@@ -11,10 +11,12 @@ struct plan {
     size_t kv_page;          /* of all layers, for KV_PAGE positions */
     size_t checkpoint_layer; /* of one kept layer, for KV_PAGE positions */
     size_t scratch;          /* of one chunk at n_ctx keys */
+    size_t other;            /* tokenizer, program, and room to look at values */
     int n_layers;
 };
 
-void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk);
+/* held: bytes of the model beside its weights, as far as they are known. */
+void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size_t held);
 /* All bytes at n positions with a checkpoint every stride-th layer. */
 size_t plan_bytes(const struct plan *p, int n, int stride);
 /* The smallest stride with which n positions fit into budget bytes; 0: none does. */

@@ -2,29 +2,8 @@
 #include "kernels/cpu/cpu.h"
 
 #if defined(__x86_64__)
+#define OPS      cpu_ops_avx2
+#define ISA_NAME "avx2"
 #include "kernels/cpu/simd_avx2.h"
-#include "kernels/cpu/vector_math.h"
-#include "kernels/cpu/rope.h"
-#include "kernels/cpu/vector_rows.h"
-#include "kernels/cpu/vector_matmul.h"
-#include "kernels/cpu/vector_attention.h"
-
-const struct cpu_ops cpu_ops_avx2 = {
-    .isa = "avx2",
-    .matmul_rows = MATMUL_ROWS,
-    .matmul_scratch = MATMUL_SCRATCH,
-    .embed = embed,
-    .add = add,
-    .center = center,
-    .rms = rms,
-    .divide = divide,
-    .gain = gain,
-    .rope = rope_rows,
-    .activate = activate,
-    .gate = gate,
-    .matmul = matmul,
-    .scores = scores,
-    .softmax = softmax,
-    .mix = mix_values,
-};
+#include "kernels/cpu/vector_ops.h"
 #endif

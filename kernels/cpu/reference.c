@@ -216,21 +216,8 @@ static void mix_values(const struct attend_tile *tile)
     }
 }
 
-const struct cpu_ops cpu_ops_scalar = {
-    .isa = "scalar",
-    .matmul_rows = 512,
-    .matmul_scratch = 0,
-    .embed = embed,
-    .add = add,
-    .center = center,
-    .rms = rms,
-    .divide = divide,
-    .gain = gain,
-    .rope = rope_rows,
-    .activate = activate,
-    .gate = gate,
-    .matmul = matmul,
-    .scores = scores,
-    .softmax = softmax,
-    .mix = mix_values,
-};
+#define OPS            cpu_ops_scalar
+#define ISA_NAME       "scalar"
+#define MATMUL_ROWS    512
+#define MATMUL_SCRATCH 0
+#include "kernels/cpu/ops_table.h"

@@ -127,8 +127,9 @@ static void add_some(struct fixture *f)
     /* One that looks elsewhere, and one on the tail. */
     assert_int_not_equal(
         add(f, SITE_MLP_OUT, 0, 0, 0, INT32_MAX, "norm(.) > 1.5 * norm(0.resid_pre)"), 0);
+    assert_int_not_equal(add(f, SITE_EMBED, 0, 0, 0, INT32_MAX, ".[0] > 0.5"), 0);
     assert_int_not_equal(add(f, SITE_LOGITS, 0, 0, 0, INT32_MAX, "argmax(.) < 5"), 0);
-    assert_true(f->s.breakpoints.list[0].here_only);
+    assert_true(f->s.breakpoints.list[0].here_only && f->s.breakpoints.list[5].here_only);
     assert_false(f->s.breakpoints.list[4].here_only);
 }
 
@@ -165,6 +166,40 @@ static void test_same_stops(void **state)
         close_model(&f);
     }
     assert_true(n > 1);
+}
+
+/* After an edit only the layers above it run again; stops in those below are found all the same. */
+static void test_same_stops_after_an_edit(void **state)
+{
+    static struct place want[MOST], got[MOST];
+    struct fixture f;
+    struct value x;
+    int counts[2];
+    for (int by_chunks = 0; by_chunks < 2; by_chunks++) {
+        open_model(&f, *state, 512);
+        int L = f.s.model.config.n_layers, n = f.s.trace.n_ids;
+        add_some(&f);
+        if (by_chunks && !trace_compute(&f.s.trace, n - 4, &f.err))
+            fail_msg("%s", f.err.text);
+        value_init(&x, f.ledger);
+        value_set_number(&x, 0.25);
+        struct patch_spec spec = {.site = SITE_MLP_OUT,
+                                  .layer_first = L - 1,
+                                  .layer_last = L - 1,
+                                  .first = n / 2,
+                                  .last = n - 2,
+                                  .n_picks = 1,
+                                  .picks = {pick_one(1)},
+                                  .operand = &x};
+        assert_int_not_equal(patches_add(&f.s.patches, &spec, &f.err), 0);
+        counts[by_chunks] = by_chunks ? continue_all(&f, got) : every_stop(&f, want);
+        close_model(&f);
+    }
+    assert_int_equal(counts[0], counts[1]);
+    for (int k = 0; k < counts[0]; k++)
+        if (got[k].position != want[k].position || got[k].op != want[k].op)
+            fail_msg("%s: stop %d is (%d, %d), should be (%d, %d)", (char *)*state, k,
+                     got[k].position, got[k].op, want[k].position, want[k].op);
 }
 
 static void test_counts(void **state)
@@ -251,15 +286,20 @@ static void test_every_failing_allocation(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[70];
+    static struct CMUnitTest tests[140];
     int n = 0;
     struct dirent **list;
     int found = scandir(FOLDER, &list, NULL, alphasort);
-    for (int i = 0; i < found; i++)
-        if (list[i]->d_name[0] != '.' && n < 64)
-            tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
-                                             .test_func = test_same_stops,
-                                             .initial_state = list[i]->d_name};
+    for (int i = 0; i < found; i++) {
+        if (list[i]->d_name[0] == '.' || n > 128)
+            continue;
+        tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
+                                         .test_func = test_same_stops,
+                                         .initial_state = list[i]->d_name};
+        tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
+                                         .test_func = test_same_stops_after_an_edit,
+                                         .initial_state = list[i]->d_name};
+    }
     if (n == 0) {
         fprintf(stderr, "no checkpoint in " FOLDER "\n");
         return 1;

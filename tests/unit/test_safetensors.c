@@ -1,6 +1,7 @@
 /* test_safetensors.c - every field of a checkpoint gone wrong, and what is written read back. */
 #include "engine/base/text.h"
 #include "engine/model/safetensors.h"
+#include "tests/support/folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,58 +19,6 @@
 
 #include <cmocka.h>
 
-static char folder[64];
-
-static int set_up(void **state)
-{
-    strcpy(folder, "/tmp/midpass-tensors-XXXXXX");
-    *state = ledger_open();
-    return *state == NULL || mkdtemp(folder) == NULL;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path);
-}
-
-static int tear_down(void **state)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    return ledger_close(*state) != 0;
-}
-
-/* "FOLDER/name"; good until the fourth call after. */
-static const char *in(const char *name)
-{
-    static char paths[4][400];
-    static unsigned i;
-    char *p = paths[i++ % 4];
-
-    snprintf(p, sizeof paths[0], "%s/%s", folder, name);
-    return p;
-}
-
-static int entries(void)
-{
-    DIR *d = opendir(folder);
-    int n = -2;
-
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
-static void put(const char *path, const void *data, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
-
 /* A file with this header and data_bytes bytes 0, 1, 2, ... of data. Returns its length. */
 static size_t build(char *out, const char *header, size_t data_bytes)
 {
@@ -86,7 +35,7 @@ static size_t build(char *out, const char *header, size_t data_bytes)
 static void put_tensors(const char *path, const char *header, size_t data_bytes)
 {
     static char file[20000];
-    put(path, file, build(file, header, data_bytes));
+    folder_put(path, file, build(file, header, data_bytes));
 }
 
 #define F32_2(name, from, to)                                                                      \
@@ -106,8 +55,8 @@ static void a_sound_file(void **state)
         "\"none\":{\"dtype\":\"F16\",\"shape\":[0,7],\"data_offsets\":[28,28]},"
         "\"\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1,3],\"data_offsets\":[28,31]}}    ";
 
-    put_tensors(in("f"), header, 31);
-    struct checkpoint *c = checkpoint_open_file(l, in("f"), true, &err);
+    put_tensors(folder_file("f"), header, 31);
+    struct checkpoint *c = checkpoint_open_file(l, folder_file("f"), true, &err);
     assert_string_equal(err.text, "");
     assert_non_null(c);
     assert_int_equal(checkpoint_count(c), 5);
@@ -126,7 +75,7 @@ static void a_sound_file(void **state)
     assert_int_equal(w->dims[1], 3);
     assert_int_equal(w->bytes, 12);
     assert_int_equal(((const char *)w->data)[0], 8);
-    assert_string_equal(w->file, in("f"));
+    assert_string_equal(w->file, folder_file("f"));
     const struct tensor *s = checkpoint_find(c, "scalar");
     assert_int_equal(s->n_dims, 0);
     assert_int_equal(s->dtype, DTYPE_N);
@@ -139,8 +88,8 @@ static void a_sound_file(void **state)
     size_t file = 8 + sizeof header - 1 + 31;
     assert_int_equal(ledger_now(l, MEM_WEIGHTS, MEM_MAPPED), file);
     const char *data = checkpoint_find(c, "b")->data;
-    assert_string_equal(checkpoint_file_at(data), in("f"));
-    assert_string_equal(checkpoint_file_at(data + 30), in("f"));
+    assert_string_equal(checkpoint_file_at(data), folder_file("f"));
+    assert_string_equal(checkpoint_file_at(data + 30), folder_file("f"));
     assert_null(checkpoint_file_at(data + 31));
     assert_null(checkpoint_file_at(data + 31 - file - 1));
     assert_null(checkpoint_file_at(&c));
@@ -148,7 +97,7 @@ static void a_sound_file(void **state)
     assert_null(checkpoint_file_at(data));
     assert_int_equal(ledger_now(l, MEM_WEIGHTS, MEM_MAPPED), 0);
 
-    c = checkpoint_open_file(l, in("f"), false, &err);
+    c = checkpoint_open_file(l, folder_file("f"), false, &err);
     assert_non_null(c);
     assert_int_equal(ledger_now(l, MEM_WEIGHTS, MEM_MAPPED), 0);
     for (int i = 0; i < 5; i++)
@@ -181,8 +130,8 @@ static void every_type(void **state)
             snprintf(header, sizeof header,
                      "{\"t\":{\"dtype\":\"%s\",\"shape\":[3],\"data_offsets\":[0,%d]}}",
                      types[i].name, bytes);
-            put_tensors(in("f"), header, (size_t)bytes);
-            struct checkpoint *c = checkpoint_open_file(*state, in("f"), true, &err);
+            put_tensors(folder_file("f"), header, (size_t)bytes);
+            struct checkpoint *c = checkpoint_open_file(*state, folder_file("f"), true, &err);
             assert_int_equal(c != NULL, off == 0);
             if (c != NULL) {
                 assert_string_equal(checkpoint_tensor(c, 0)->type, types[i].name);
@@ -199,15 +148,15 @@ static void no_tensors_at_all(void **state)
 {
     struct error err = {0};
 
-    put_tensors(in("f"), "{}", 0);
-    struct checkpoint *c = checkpoint_open_file(*state, in("f"), true, &err);
+    put_tensors(folder_file("f"), "{}", 0);
+    struct checkpoint *c = checkpoint_open_file(*state, folder_file("f"), true, &err);
     assert_non_null(c);
     assert_int_equal(checkpoint_count(c), 0);
     assert_null(checkpoint_find(c, "x"));
     assert_null(checkpoint_tensor(c, 0));
     checkpoint_close(c);
-    put_tensors(in("f"), "{}", 1);
-    assert_null(checkpoint_open_file(*state, in("f"), true, &err));
+    put_tensors(folder_file("f"), "{}", 1);
+    assert_null(checkpoint_open_file(*state, folder_file("f"), true, &err));
     assert_non_null(strstr(err.text, "its last 1 bytes belong to no tensor"));
 }
 
@@ -286,10 +235,10 @@ static void every_field_gone_wrong(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         for (int map = 0; map < 2; map++) {
             struct error err = {0};
-            put_tensors(in("f"), bad[i].header, bad[i].data);
-            if (checkpoint_open_file(*state, in("f"), map, &err) != NULL)
+            put_tensors(folder_file("f"), bad[i].header, bad[i].data);
+            if (checkpoint_open_file(*state, folder_file("f"), map, &err) != NULL)
                 fail_msg("passes: %s", bad[i].header);
-            if (strstr(err.text, bad[i].said) == NULL || strstr(err.text, in("f")) == NULL)
+            if (strstr(err.text, bad[i].said) == NULL || strstr(err.text, folder_file("f")) == NULL)
                 fail_msg("%s\n  says: %s\n  not:  %s", bad[i].header, err.text, bad[i].said);
             assert_true(err.code == ERR_FORMAT || err.code == ERR_UNSUPPORTED);
             assert_int_equal(ledger_now(*state, MEM_WEIGHTS, MEM_MAPPED), 0);
@@ -315,26 +264,26 @@ static void the_header_s_length(void **state)
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         memcpy(file, bad[i].length, 8);
         memcpy(file + 8, "{}", 2);
-        put(in("f"), file, sizeof file);
-        assert_null(checkpoint_open_file(*state, in("f"), true, &err));
+        folder_put(folder_file("f"), file, sizeof file);
+        assert_null(checkpoint_open_file(*state, folder_file("f"), true, &err));
         assert_int_equal(err.code, ERR_FORMAT);
         if (strstr(err.text, bad[i].said) == NULL)
             fail_msg("says: %s\n  not:  %s", err.text, bad[i].said);
     }
     for (size_t n = 0; n < 8; n++) {
-        put(in("f"), file, n);
-        assert_null(checkpoint_open_file(*state, in("f"), true, &err));
+        folder_put(folder_file("f"), file, n);
+        assert_null(checkpoint_open_file(*state, folder_file("f"), true, &err));
         assert_int_equal(err.code, ERR_FORMAT);
     }
     /* A file with a hole is long at no cost. */
-    put(in("f"), "\x01\xe1\xf5\x05\0\0\0\0", 8); /* 100,000,001 */
-    assert_int_equal(truncate(in("f"), 200000000), 0);
-    assert_null(checkpoint_open_file(*state, in("f"), true, &err));
+    folder_put(folder_file("f"), "\x01\xe1\xf5\x05\0\0\0\0", 8); /* 100,000,001 */
+    assert_int_equal(truncate(folder_file("f"), 200000000), 0);
+    assert_null(checkpoint_open_file(*state, folder_file("f"), true, &err));
     assert_non_null(strstr(err.text, "at most 100,000,000 bytes"));
 
     static const char pointer[] = "version https://git-lfs.github.com/spec/v1\noid sha256:4f\n";
-    put(in("f"), pointer, sizeof pointer - 1);
-    assert_null(checkpoint_open_file(*state, in("f"), true, &err));
+    folder_put(folder_file("f"), pointer, sizeof pointer - 1);
+    assert_null(checkpoint_open_file(*state, folder_file("f"), true, &err));
     assert_non_null(strstr(err.text, "git lfs pull"));
 }
 
@@ -342,14 +291,14 @@ static void what_is_no_file(void **state)
 {
     struct error err = {0};
 
-    assert_null(checkpoint_open_file(*state, in("none"), true, &err));
+    assert_null(checkpoint_open_file(*state, folder_file("none"), true, &err));
     assert_int_equal(err.code, ERR_FILE);
-    assert_non_null(strstr(err.text, in("none")));
-    assert_null(checkpoint_open_file(*state, folder, true, &err));
+    assert_non_null(strstr(err.text, folder_file("none")));
+    assert_null(checkpoint_open_file(*state, folder_path(), true, &err));
     assert_non_null(strstr(err.text, "it is a folder"));
-    assert_int_equal(mkfifo(in("pipe"), 0600), 0);
+    assert_int_equal(mkfifo(folder_file("pipe"), 0600), 0);
     alarm(20); /* a hang ends the test */
-    assert_null(checkpoint_open_file(*state, in("pipe"), true, &err));
+    assert_null(checkpoint_open_file(*state, folder_file("pipe"), true, &err));
     alarm(0);
     assert_non_null(strstr(err.text, "not a regular file"));
     assert_null(checkpoint_open_file(*state, "/dev/null", true, &err));
@@ -366,8 +315,8 @@ static void every_cut_and_every_changed_byte_is_survived(void **state)
     struct error err = {0};
 
     for (size_t cut = 0; cut <= n; cut++) {
-        put(in("f"), file, cut);
-        struct checkpoint *c = checkpoint_open_file(l, in("f"), true, &err);
+        folder_put(folder_file("f"), file, cut);
+        struct checkpoint *c = checkpoint_open_file(l, folder_file("f"), true, &err);
         assert_int_equal(c != NULL, cut == n);
         checkpoint_close(c);
     }
@@ -377,13 +326,13 @@ static void every_cut_and_every_changed_byte_is_survived(void **state)
         for (size_t b = 0; b < sizeof bytes; b++) {
             char was = file[i];
             file[i] = (char)bytes[b];
-            put(in("f"), file, n);
+            folder_put(folder_file("f"), file, n);
             file[i] = was;
             err = (struct error){0};
-            struct checkpoint *c = checkpoint_open_file(l, in("f"), true, &err);
+            struct checkpoint *c = checkpoint_open_file(l, folder_file("f"), true, &err);
             assert_int_equal(c == NULL, err.code != ERR_NONE);
             if (c == NULL) {
-                assert_non_null(strstr(err.text, in("f")));
+                assert_non_null(strstr(err.text, folder_file("f")));
             } else { /* sound by another name: then all of it can be read */
                 for (int k = 0; k < checkpoint_count(c); k++) {
                     const struct tensor *t = checkpoint_tensor(c, k);
@@ -403,15 +352,15 @@ static void no_memory_is_told_and_nothing_is_kept(void **state)
     struct checkpoint *c = NULL;
     long n = 1;
 
-    put_tensors(in("one.safetensors"), "{" F32_2("t", 0, 8) "}", 8);
-    put_tensors(in("two.safetensors"), "{" F32_2("u", 0, 8) "}", 8);
+    put_tensors(folder_file("one.safetensors"), "{" F32_2("t", 0, 8) "}", 8);
+    put_tensors(folder_file("two.safetensors"), "{" F32_2("u", 0, 8) "}", 8);
     static const char index[] = "{\"metadata\":{\"total_size\":16},\"weight_map\":"
                                 "{\"u\":\"two.safetensors\",\"t\":\"one.safetensors\"}}";
-    put(in("model.safetensors.index.json"), index, sizeof index - 1);
+    folder_put(folder_file("model.safetensors.index.json"), index, sizeof index - 1);
     for (; c == NULL; n++) {
         struct error err = {0};
         ledger_fail_after(l, n);
-        c = checkpoint_open_folder(l, folder, true, &err);
+        c = checkpoint_open_folder(l, folder_path(), true, &err);
         assert_int_equal(err.code, c == NULL ? ERR_MEMORY : ERR_NONE);
         if (c == NULL) {
             assert_int_equal(ledger_total(l), 0);
@@ -428,7 +377,7 @@ static void no_memory_is_told_and_nothing_is_kept(void **state)
 
 static void put_index(const char *json)
 {
-    put(in("model.safetensors.index.json"), json, strlen(json));
+    folder_put(folder_file("model.safetensors.index.json"), json, strlen(json));
 }
 
 static void shards(void **state)
@@ -436,32 +385,34 @@ static void shards(void **state)
     struct ledger *l = *state;
     struct error err = {0};
 
-    put_tensors(in("a.safetensors"), "{" F32_2("x", 0, 8) "," F32_2("z", 8, 16) "}", 16);
-    put_tensors(in("b.safetensors"), "{" F32_2("y", 0, 8) "}", 8);
+    put_tensors(folder_file("a.safetensors"), "{" F32_2("x", 0, 8) "," F32_2("z", 8, 16) "}", 16);
+    put_tensors(folder_file("b.safetensors"), "{" F32_2("y", 0, 8) "}", 8);
     put_index("{\"metadata\":{\"total_size\":1},\"weight_map\":{\"z\":\"a.safetensors\","
               "\"y\":\"b.safetensors\",\"x\":\"a.safetensors\"}}");
     for (int slash = 0; slash < 2; slash++) {
-        struct checkpoint *c = checkpoint_open_folder(l, slash ? in("") : folder, true, &err);
+        struct checkpoint *c =
+            checkpoint_open_folder(l, slash ? folder_file("") : folder_path(), true, &err);
         assert_string_equal(err.text, "");
         assert_non_null(c);
         assert_int_equal(checkpoint_count(c), 3);
         assert_int_equal(checkpoint_bytes(c), 24);
-        assert_string_equal(checkpoint_find(c, "y")->file, in("b.safetensors"));
-        assert_string_equal(checkpoint_find(c, "z")->file, in("a.safetensors"));
-        assert_string_equal(checkpoint_file_at(checkpoint_find(c, "y")->data), in("b.safetensors"));
+        assert_string_equal(checkpoint_find(c, "y")->file, folder_file("b.safetensors"));
+        assert_string_equal(checkpoint_find(c, "z")->file, folder_file("a.safetensors"));
+        assert_string_equal(checkpoint_file_at(checkpoint_find(c, "y")->data),
+                            folder_file("b.safetensors"));
         assert_int_equal(((const char *)checkpoint_find(c, "z")->data)[0], 8);
         checkpoint_close(c);
     }
     /* The cache's layout: links to files elsewhere. */
-    assert_int_equal(mkdir(in("snapshot"), 0700), 0);
-    assert_int_equal(symlink("../a.safetensors", in("snapshot/model.safetensors")), 0);
-    struct checkpoint *c = checkpoint_open_folder(l, in("snapshot"), true, &err);
+    assert_int_equal(mkdir(folder_file("snapshot"), 0700), 0);
+    assert_int_equal(symlink("../a.safetensors", folder_file("snapshot/model.safetensors")), 0);
+    struct checkpoint *c = checkpoint_open_folder(l, folder_file("snapshot"), true, &err);
     assert_non_null(c);
     assert_int_equal(checkpoint_count(c), 2);
     checkpoint_close(c);
     /* The single file goes before the index. */
-    put_tensors(in("model.safetensors"), "{" F32_2("only", 0, 8) "}", 8);
-    c = checkpoint_open_folder(l, folder, true, &err);
+    put_tensors(folder_file("model.safetensors"), "{" F32_2("only", 0, 8) "}", 8);
+    c = checkpoint_open_folder(l, folder_path(), true, &err);
     assert_int_equal(checkpoint_count(c), 1);
     checkpoint_close(c);
 }
@@ -498,30 +449,30 @@ static void folders_gone_wrong(void **state)
     };
     struct error err = {0};
 
-    put_tensors(in("a.safetensors"), "{" F32_2("x", 0, 8) "," F32_2("z", 8, 16) "}", 16);
-    put_tensors(in("b.safetensors"), "{" F32_2("y", 0, 8) "}", 8);
-    put_tensors(in("c.safetensors"), "{" F32_2("y", 0, 8) "," F32_2("x", 8, 16) "}", 16);
-    assert_null(checkpoint_open_folder(l, folder, true, &err));
+    put_tensors(folder_file("a.safetensors"), "{" F32_2("x", 0, 8) "," F32_2("z", 8, 16) "}", 16);
+    put_tensors(folder_file("b.safetensors"), "{" F32_2("y", 0, 8) "}", 8);
+    put_tensors(folder_file("c.safetensors"), "{" F32_2("y", 0, 8) "," F32_2("x", 8, 16) "}", 16);
+    assert_null(checkpoint_open_folder(l, folder_path(), true, &err));
     assert_int_equal(err.code, ERR_FILE);
     assert_non_null(strstr(err.text, "neither model.safetensors nor"));
-    assert_null(checkpoint_open_folder(l, in("none"), true, &err));
+    assert_null(checkpoint_open_folder(l, folder_file("none"), true, &err));
     assert_int_equal(err.code, ERR_FILE);
     assert_non_null(strstr(err.text, "none: No such file"));
-    assert_null(checkpoint_open_folder(l, in("a.safetensors"), true, &err));
+    assert_null(checkpoint_open_folder(l, folder_file("a.safetensors"), true, &err));
     assert_non_null(strstr(err.text, "it is not a folder"));
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err = (struct error){0};
         put_index(bad[i].index);
-        if (checkpoint_open_folder(l, folder, true, &err) != NULL)
+        if (checkpoint_open_folder(l, folder_path(), true, &err) != NULL)
             fail_msg("passes: %s", bad[i].index);
-        if (strstr(err.text, bad[i].said) == NULL || strstr(err.text, folder) == NULL)
+        if (strstr(err.text, bad[i].said) == NULL || strstr(err.text, folder_path()) == NULL)
             fail_msg("%s\n  says: %s\n  not:  %s", bad[i].index, err.text, bad[i].said);
         assert_int_equal(ledger_total(l), 0);
         assert_int_equal(ledger_now(l, MEM_WEIGHTS, MEM_MAPPED), 0);
     }
-    assert_int_equal(symlink("nowhere", in("model.safetensors")), 0);
-    assert_null(checkpoint_open_folder(l, folder, true, &err));
+    assert_int_equal(symlink("nowhere", folder_file("model.safetensors")), 0);
+    assert_null(checkpoint_open_folder(l, folder_path(), true, &err));
     assert_non_null(strstr(err.text, "model.safetensors: No such file"));
 }
 
@@ -547,9 +498,9 @@ static void ten_thousand_tensors_are_found(void **state)
         t.data[i] = (char)((t.n - 8) >> (8 * i));
     for (int i = 0; i < n; i++)
         text_add_bytes(&t, &(char){(char)i}, 1);
-    put(in("f"), t.data, t.n);
+    folder_put(folder_file("f"), t.data, t.n);
     text_fini(&t);
-    struct checkpoint *c = checkpoint_open_file(l, in("f"), true, &err);
+    struct checkpoint *c = checkpoint_open_file(l, folder_file("f"), true, &err);
     assert_string_equal(err.text, "");
     assert_int_equal(checkpoint_count(c), n);
     for (int i = 0; i < n; i++) {
@@ -576,11 +527,11 @@ static void a_file_that_shrinks_is_named(void **state)
     struct sigaction action = {.sa_sigaction = tell_and_return, .sa_flags = SA_SIGINFO}, old;
     struct error err = {0};
 
-    put_tensors(in("f"), "{\"t\":{\"dtype\":\"U8\",\"shape\":[9000],\"data_offsets\":[0,9000]}}",
-                9000);
-    struct checkpoint *c = checkpoint_open_file(*state, in("f"), true, &err);
+    put_tensors(folder_file("f"),
+                "{\"t\":{\"dtype\":\"U8\",\"shape\":[9000],\"data_offsets\":[0,9000]}}", 9000);
+    struct checkpoint *c = checkpoint_open_file(*state, folder_file("f"), true, &err);
     assert_non_null(c);
-    assert_int_equal(truncate(in("f"), 100), 0);
+    assert_int_equal(truncate(folder_file("f"), 100), 0);
     const volatile char *data = checkpoint_tensor(c, 0)->data;
     sigaction(SIGBUS, &action, &old);
     told = NULL;
@@ -591,7 +542,7 @@ static void a_file_that_shrinks_is_named(void **state)
     }
     sigaction(SIGBUS, &old, NULL);
     assert_non_null(told);
-    assert_string_equal(told, in("f"));
+    assert_string_equal(told, folder_file("f"));
     checkpoint_close(c);
 }
 
@@ -600,16 +551,16 @@ static void many_at_once(void **state)
     static struct checkpoint *c[1500]; /* more than the registry has room for */
     struct error err = {0};
 
-    put_tensors(in("f"), "{" F32_2("t", 0, 8) "}", 8);
+    put_tensors(folder_file("f"), "{" F32_2("t", 0, 8) "}", 8);
     for (int i = 0; i < 1500; i++) {
-        c[i] = checkpoint_open_file(*state, in("f"), true, &err);
+        c[i] = checkpoint_open_file(*state, folder_file("f"), true, &err);
         assert_non_null(c[i]);
     }
     assert_non_null(checkpoint_file_at(checkpoint_tensor(c[0], 0)->data));
     assert_null(checkpoint_file_at(checkpoint_tensor(c[1499], 0)->data));
     for (int i = 0; i < 1500; i++)
         checkpoint_close(c[i]);
-    c[0] = checkpoint_open_file(*state, in("f"), true, &err);
+    c[0] = checkpoint_open_file(*state, folder_file("f"), true, &err);
     assert_non_null(checkpoint_file_at(checkpoint_tensor(c[0], 0)->data));
     checkpoint_close(c[0]);
 }
@@ -631,13 +582,13 @@ static void what_is_written_is_read_back(void **state)
     for (int i = 0; i < 32; i++)
         x[i] = (float)i * 0.37f;
     for (size_t step = 1; step <= 32; step += 5) {
-        struct tensor_writer *w = tensor_writer_open(l, in("w"), specs, 4, &err);
+        struct tensor_writer *w = tensor_writer_open(l, folder_file("w"), specs, 4, &err);
         assert_non_null(w);
         for (size_t i = 0; i < 32; i += step)
             assert_true(tensor_writer_add(w, x + i, 32 - i < step ? 32 - i : step, &err));
         assert_true(tensor_writer_commit(w, &err));
-        assert_int_equal(entries(), 1);
-        struct checkpoint *c = checkpoint_open_file(l, in("w"), true, &err);
+        assert_int_equal(folder_entries(), 1);
+        struct checkpoint *c = checkpoint_open_file(l, folder_file("w"), true, &err);
         assert_string_equal(err.text, "");
         assert_int_equal(checkpoint_count(c), 4);
         size_t at = 0;
@@ -655,9 +606,9 @@ static void what_is_written_is_read_back(void **state)
         assert_int_equal(at, 32);
         checkpoint_close(c);
     }
-    struct tensor_writer *w = tensor_writer_open(l, in("w"), NULL, 0, &err);
+    struct tensor_writer *w = tensor_writer_open(l, folder_file("w"), NULL, 0, &err);
     assert_true(tensor_writer_commit(w, &err));
-    struct checkpoint *c = checkpoint_open_file(l, in("w"), true, &err);
+    struct checkpoint *c = checkpoint_open_file(l, folder_file("w"), true, &err);
     assert_int_equal(checkpoint_count(c), 0);
     checkpoint_close(c);
 }
@@ -677,12 +628,12 @@ static void writing_gone_wrong(void **state)
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         err = (struct error){0};
-        assert_null(tensor_writer_open(l, in("w"), bad[i], 2, &err));
+        assert_null(tensor_writer_open(l, folder_file("w"), bad[i], 2, &err));
         assert_int_equal(err.code, ERR_USAGE);
-        assert_non_null(strstr(err.text, in("w")));
-        assert_int_equal(entries(), 0);
+        assert_non_null(strstr(err.text, folder_file("w")));
+        assert_int_equal(folder_entries(), 0);
     }
-    struct tensor_writer *w = tensor_writer_open(l, in("w"), one, 1, &err);
+    struct tensor_writer *w = tensor_writer_open(l, folder_file("w"), one, 1, &err);
     assert_true(tensor_writer_add(w, x, 3, &err));
     assert_false(tensor_writer_add(w, x, 3, &err));
     assert_int_equal(err.code, ERR_STATE);
@@ -690,13 +641,13 @@ static void writing_gone_wrong(void **state)
     assert_false(tensor_writer_add(w, x, SIZE_MAX / 4, &err));
     assert_false(tensor_writer_commit(w, &err));
     assert_non_null(strstr(err.text, "of its 5 numbers only 3 came"));
-    assert_int_equal(entries(), 0);
-    w = tensor_writer_open(l, in("w"), one, 1, &err);
+    assert_int_equal(folder_entries(), 0);
+    w = tensor_writer_open(l, folder_file("w"), one, 1, &err);
     tensor_writer_abandon(w);
     tensor_writer_abandon(NULL);
-    assert_int_equal(entries(), 0);
+    assert_int_equal(folder_entries(), 0);
 
-    assert_null(tensor_writer_open(l, in("no/such"), one, 1, &err));
+    assert_null(tensor_writer_open(l, folder_file("no/such"), one, 1, &err));
     assert_int_equal(err.code, ERR_FILE);
     w = tensor_writer_open(l, "/dev/full", one, 1, &err);
     assert_true(tensor_writer_add(w, x, 5, &err));
@@ -712,31 +663,31 @@ static void writing_gone_wrong(void **state)
     small = (struct rlimit){.rlim_cur = 50000, .rlim_max = old.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
     setrlimit(RLIMIT_FSIZE, &small);
-    w = tensor_writer_open(l, in("w"), big, 1, &err);
+    w = tensor_writer_open(l, folder_file("w"), big, 1, &err);
     bool added = tensor_writer_add(w, x, 50000, &err);
     tensor_writer_abandon(w);
     setrlimit(RLIMIT_FSIZE, &old);
     signal(SIGXFSZ, SIG_DFL);
     assert_false(added);
-    assert_non_null(strstr(err.text, in("w")));
-    assert_int_equal(entries(), 0);
+    assert_non_null(strstr(err.text, folder_file("w")));
+    assert_int_equal(folder_entries(), 0);
 
     long n = 1;
     for (w = NULL; w == NULL; n++) {
         err = (struct error){0};
         ledger_fail_after(l, n);
-        w = tensor_writer_open(l, in("w"), one, 1, &err);
+        w = tensor_writer_open(l, folder_file("w"), one, 1, &err);
         if (w == NULL) {
             assert_int_equal(err.code, ERR_MEMORY);
             assert_int_equal(ledger_total(l), 0);
-            assert_int_equal(entries(), 0);
+            assert_int_equal(folder_entries(), 0);
         }
     }
     assert_true(n > 4);
     tensor_writer_abandon(w);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, folder_set_up, folder_tear_down)
 
 int main(void)
 {

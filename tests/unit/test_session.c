@@ -1,5 +1,7 @@
 /* test_session.c - the cursor's motions, memory of a run, and what happens when it is short. */
 #include "engine/debug/session.h"
+#include "engine/forward/vm.h"
+#include "engine/model/plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -315,7 +317,7 @@ static void test_short_memory_widens_the_stride(void **state)
     /* Room for the keys and values of 600 positions, but not for every checkpoint. */
     session_prompt_ids(&a.s, prompt, 1, &a.err);
     size_t pages = (600 + KV_PAGE - 1) / KV_PAGE;
-    ledger_set_budget(a.ledger, ledger_total(a.ledger) +
+    ledger_set_budget(a.ledger, ledger_total(a.ledger) + vm_room_bytes(&a.s.model, 600) +
                                     pages * (trace_kv_page_bytes(&a.s.trace) +
                                              trace_checkpoint_page_bytes(&a.s.trace) * 3 / 4));
     assert_int_equal(a.s.trace.stride, 1);
@@ -328,9 +330,45 @@ static void test_short_memory_widens_the_stride(void **state)
     assert_false(session_finish(&a.s, &a.err));
     assert_int_equal(a.err.code, ERR_MEMORY);
     assert_non_null(strstr(a.err.text, "--ctx"));
+    assert_int_equal(a.s.trace.n_pages, 0); /* what was taken in vain is given back */
     free(x);
     free(y);
     close_model(&a);
+    remove_model(folder);
+}
+
+/* What the plan says fits does fit, to run and to look at, within the budget. */
+static void test_the_plan_keeps_its_word(void **state)
+{
+    (void)state;
+    char folder[64];
+    make_long_model(folder);
+    static int32_t prompt[20000];
+    for (int i = 0; i < 20000; i++)
+        prompt[i] = i * i % 40;
+    struct fixture a;
+    struct plan p;
+    open_model(&a, folder, (struct session_options){0});
+    plan_make(&p, &a.s.model, 4000, TRACE_CHUNK, ledger_total(a.ledger));
+    int L = a.s.model.config.n_layers;
+    close_model(&a);
+    for (int stride = 1; stride <= L; stride += L - 1) {
+        size_t budget = plan_bytes(&p, 1500, stride);
+        int n = plan_positions(&p, 4000, stride, budget);
+        assert_true(n >= 1500 && n < 4000);
+        open_model(&a, folder, (struct session_options){.budget = budget, .trace.n_ctx = n});
+        float *logits = all_logits(&a, prompt, n);
+        int pattern = program_find(&a.s.model.program, SITE_PATTERN, L - 1);
+        int H = a.s.model.config.n_heads;
+        float *row = malloc((size_t)H * (size_t)n * sizeof *row);
+        if (!trace_read(&a.s.trace, pattern, n - 1, 1, 0, H, n, row, &a.err) ||
+            !session_goto(&a.s, n / 2, pattern, &a.err))
+            fail_msg("%s", a.err.text);
+        assert_true(ledger_total(a.ledger) + a.s.model.weight_bytes <= budget);
+        free(row);
+        free(logits);
+        close_model(&a);
+    }
     remove_model(folder);
 }
 
@@ -426,6 +464,7 @@ int main(void)
         cmocka_unit_test(test_refuses_what_cannot_fit),
         cmocka_unit_test(test_cap_changes_no_bit_and_limit_costs_nothing),
         cmocka_unit_test(test_short_memory_widens_the_stride),
+        cmocka_unit_test(test_the_plan_keeps_its_word),
         cmocka_unit_test(test_crossing_the_original_length),
         cmocka_unit_test_setup_teardown(test_stops_when_told, setup, teardown),
         cmocka_unit_test(test_every_failing_allocation),

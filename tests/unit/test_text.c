@@ -1,6 +1,7 @@
 /* test_text.c - growing strings, what may be shown, and files written whole or not at all. */
 #include "engine/base/json.h"
 #include "engine/base/text.h"
+#include "tests/support/folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,58 +20,6 @@
 
 #include <cmocka.h>
 #include <utf8proc.h>
-
-static char folder[64];
-
-static int set_up(void **state)
-{
-    strcpy(folder, "/tmp/midpass-text-XXXXXX");
-    *state = ledger_open();
-    return *state == NULL || mkdtemp(folder) == NULL;
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path);
-}
-
-static int tear_down(void **state)
-{
-    nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-    return ledger_close(*state) != 0;
-}
-
-/* "FOLDER/name"; good until the fourth call after. */
-static const char *in(const char *name)
-{
-    static char paths[4][400];
-    static unsigned i;
-    char *p = paths[i++ % 4];
-
-    snprintf(p, sizeof paths[0], "%s/%s", folder, name);
-    return p;
-}
-
-static int entries(void)
-{
-    DIR *d = opendir(folder);
-    int n = -2;
-
-    while (readdir(d) != NULL)
-        n++;
-    closedir(d);
-    return n;
-}
-
-static void put(const char *path, const char *data, size_t n)
-{
-    FILE *f = fopen(path, "wb");
-
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, n, f), n);
-    assert_int_equal(fclose(f), 0);
-}
 
 static void assert_file(const char *path, const char *data)
 {
@@ -270,30 +219,30 @@ static void reading(void **state)
     struct error err = {0};
     size_t n = 0;
 
-    put(in("f"), "ab\0cd", 5);
-    char *s = file_read(l, MEM_OTHER, in("f"), 5, &n, &err);
+    folder_put(folder_file("f"), "ab\0cd", 5);
+    char *s = file_read(l, MEM_OTHER, folder_file("f"), 5, &n, &err);
     assert_int_equal(n, 5);
     assert_memory_equal(s, "ab\0cd", 6);
     mem_free(l, s);
-    assert_null(file_read(l, MEM_OTHER, in("f"), 4, &n, &err));
+    assert_null(file_read(l, MEM_OTHER, folder_file("f"), 4, &n, &err));
     assert_int_equal(err.code, ERR_FORMAT);
-    assert_non_null(strstr(err.text, in("f")));
+    assert_non_null(strstr(err.text, folder_file("f")));
     assert_non_null(strstr(err.text, "4 B"));
 
-    put(in("empty"), "", 0);
-    s = file_read(l, MEM_OTHER, in("empty"), 0, &n, &err);
+    folder_put(folder_file("empty"), "", 0);
+    s = file_read(l, MEM_OTHER, folder_file("empty"), 0, &n, &err);
     assert_int_equal(n, 0);
     assert_string_equal(s, "");
     mem_free(l, s);
 
-    assert_null(file_read(l, MEM_OTHER, in("none"), 100, &n, &err));
+    assert_null(file_read(l, MEM_OTHER, folder_file("none"), 100, &n, &err));
     assert_int_equal(err.code, ERR_FILE);
     assert_non_null(strstr(err.text, "none: No such file"));
-    assert_null(file_read(l, MEM_OTHER, folder, 100, &n, &err));
+    assert_null(file_read(l, MEM_OTHER, folder_path(), 100, &n, &err));
     assert_non_null(strstr(err.text, "it is a folder"));
-    assert_int_equal(mkfifo(in("pipe"), 0600), 0);
+    assert_int_equal(mkfifo(folder_file("pipe"), 0600), 0);
     alarm(20); /* a hang ends the test */
-    assert_null(file_read(l, MEM_OTHER, in("pipe"), 100, &n, &err));
+    assert_null(file_read(l, MEM_OTHER, folder_file("pipe"), 100, &n, &err));
     alarm(0);
     assert_non_null(strstr(err.text, "not a regular file"));
     assert_null(file_read(l, MEM_OTHER, "/dev/zero", 100000, &n, &err));
@@ -314,7 +263,7 @@ static void reading(void **state)
     close(ends[0]);
     for (long i = 1; i < 3; i++) {
         ledger_fail_after(l, i);
-        s = file_read(l, MEM_OTHER, i == 1 ? in("f") : "/dev/zero", 100000, &n, &err);
+        s = file_read(l, MEM_OTHER, i == 1 ? folder_file("f") : "/dev/zero", 100000, &n, &err);
         assert_null(s);
         assert_int_equal(err.code, ERR_MEMORY);
     }
@@ -327,46 +276,46 @@ static void writing(void **state)
     struct file_writer w;
     struct stat st;
 
-    assert_true(file_create(&w, l, in("new"), &err));
+    assert_true(file_create(&w, l, folder_file("new"), &err));
     assert_true(file_write(&w, "abc", 3, &err));
     assert_true(file_write(&w, NULL, 0, &err));
-    assert_int_equal(access(in("new"), F_OK), -1); /* not there before it is whole */
-    assert_int_equal(entries(), 1);
+    assert_int_equal(access(folder_file("new"), F_OK), -1); /* not there before it is whole */
+    assert_int_equal(folder_entries(), 1);
     assert_true(file_commit(&w, &err));
-    assert_file(in("new"), "abc");
-    assert_int_equal(entries(), 1);
+    assert_file(folder_file("new"), "abc");
+    assert_int_equal(folder_entries(), 1);
     assert_int_equal(ledger_total(l), 0);
     file_abandon(&w); /* harmless */
 
     mode_t mask = umask(027);
-    assert_true(file_create(&w, l, in("masked"), &err));
+    assert_true(file_create(&w, l, folder_file("masked"), &err));
     assert_true(file_commit(&w, &err));
     umask(mask);
-    assert_int_equal(stat(in("masked"), &st), 0);
+    assert_int_equal(stat(folder_file("masked"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0640);
 
     /* What was there stands until the end, and its permissions stay. */
-    assert_int_equal(chmod(in("new"), 0600), 0);
-    assert_true(file_create(&w, l, in("new"), &err));
+    assert_int_equal(chmod(folder_file("new"), 0600), 0);
+    assert_true(file_create(&w, l, folder_file("new"), &err));
     assert_true(file_write(&w, "longer than before", 18, &err));
-    assert_file(in("new"), "abc");
+    assert_file(folder_file("new"), "abc");
     file_abandon(&w);
-    assert_file(in("new"), "abc");
-    assert_int_equal(entries(), 2);
-    assert_true(file_create(&w, l, in("new"), &err));
+    assert_file(folder_file("new"), "abc");
+    assert_int_equal(folder_entries(), 2);
+    assert_true(file_create(&w, l, folder_file("new"), &err));
     assert_true(file_write(&w, "x", 1, &err));
     assert_true(file_commit(&w, &err));
-    assert_file(in("new"), "x");
-    assert_int_equal(stat(in("new"), &st), 0);
+    assert_file(folder_file("new"), "x");
+    assert_int_equal(stat(folder_file("new"), &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
 
     /* A link stays a link. */
-    assert_int_equal(symlink("new", in("link")), 0);
-    assert_true(file_create(&w, l, in("link"), &err));
+    assert_int_equal(symlink("new", folder_file("link")), 0);
+    assert_true(file_create(&w, l, folder_file("link"), &err));
     assert_true(file_write(&w, "through", 7, &err));
     assert_true(file_commit(&w, &err));
-    assert_file(in("new"), "through");
-    assert_int_equal(lstat(in("link"), &st), 0);
+    assert_file(folder_file("new"), "through");
+    assert_int_equal(lstat(folder_file("link"), &st), 0);
     assert_true(S_ISLNK(st.st_mode));
 
     /* Two at once do not meet; the name may be as long as names get. */
@@ -374,21 +323,21 @@ static void writing(void **state)
     char name[256];
     memset(name, 'n', 255);
     name[255] = '\0';
-    assert_true(file_create(&w, l, in("a"), &err));
-    assert_true(file_create(&v, l, in(name), &err));
+    assert_true(file_create(&w, l, folder_file("a"), &err));
+    assert_true(file_create(&v, l, folder_file(name), &err));
     assert_true(file_write(&w, "A", 1, &err) && file_write(&v, "B", 1, &err));
     assert_true(file_commit(&w, &err) && file_commit(&v, &err));
-    assert_file(in("a"), "A");
-    assert_file(in(name), "B");
-    assert_int_equal(entries(), 5);
+    assert_file(folder_file("a"), "A");
+    assert_file(folder_file(name), "B");
+    assert_int_equal(folder_entries(), 5);
 
     /* In the working folder, by a bare name. */
     int here = open(".", O_RDONLY | O_DIRECTORY);
-    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(chdir(folder_path()), 0);
     assert_true(file_create(&w, l, "bare", &err) && file_commit(&w, &err));
     assert_int_equal(fchdir(here), 0);
     close(here);
-    assert_file(in("bare"), "");
+    assert_file(folder_file("bare"), "");
 }
 
 static void places_that_cannot_be_written(void **state)
@@ -397,34 +346,34 @@ static void places_that_cannot_be_written(void **state)
     struct error err = {0};
     struct file_writer w;
 
-    assert_false(file_create(&w, l, folder, &err));
+    assert_false(file_create(&w, l, folder_path(), &err));
     assert_int_equal(err.code, ERR_FILE);
-    assert_non_null(strstr(err.text, folder));
+    assert_non_null(strstr(err.text, folder_path()));
     assert_non_null(strstr(err.text, "it is a folder"));
-    assert_false(file_create(&w, l, in("no/such"), &err));
-    assert_non_null(strstr(err.text, in("no/such")));
+    assert_false(file_create(&w, l, folder_file("no/such"), &err));
+    assert_non_null(strstr(err.text, folder_file("no/such")));
     assert_non_null(strstr(err.text, "No such file"));
     assert_false(file_create(&w, l, "", &err));
     assert_int_equal(err.code, ERR_FILE);
     char longer[300];
     memset(longer, 'n', sizeof longer - 1);
     longer[sizeof longer - 1] = '\0';
-    assert_false(file_create(&w, l, in(longer), &err));
+    assert_false(file_create(&w, l, folder_file(longer), &err));
     assert_non_null(strstr(err.text, "File name too long"));
     if (geteuid() != 0) { /* root may write to all */
-        put(in("locked"), "x", 1);
-        chmod(in("locked"), 0400);
-        assert_false(file_create(&w, l, in("locked"), &err));
+        folder_put(folder_file("locked"), "x", 1);
+        chmod(folder_file("locked"), 0400);
+        assert_false(file_create(&w, l, folder_file("locked"), &err));
         assert_non_null(strstr(err.text, "locked: Permission denied"));
-        unlink(in("locked"));
+        unlink(folder_file("locked"));
     }
     /* The folder goes while it is written. */
-    assert_int_equal(mkdir(in("sub"), 0700), 0);
-    assert_true(file_create(&w, l, in("sub/f"), &err));
-    nftw(in("sub"), remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    assert_int_equal(mkdir(folder_file("sub"), 0700), 0);
+    assert_true(file_create(&w, l, folder_file("sub/f"), &err));
+    folder_remove(folder_file("sub"));
     assert_false(file_commit(&w, &err));
-    assert_non_null(strstr(err.text, in("sub/f")));
-    assert_int_equal(entries(), 0);
+    assert_non_null(strstr(err.text, folder_file("sub/f")));
+    assert_int_equal(folder_entries(), 0);
     assert_int_equal(ledger_total(l), 0);
 }
 
@@ -455,10 +404,10 @@ static void a_full_disk_is_told(void **state)
     getrlimit(RLIMIT_FSIZE, &old);
     small = (struct rlimit){.rlim_cur = 1000, .rlim_max = old.rlim_max};
     signal(SIGXFSZ, SIG_IGN);
-    put(in("f"), "old", 3);
+    folder_put(folder_file("f"), "old", 3);
     for (int commit = 0; commit < 2; commit++) {
         size_t n = commit ? 2000 : sizeof much;
-        assert_true(file_create(&w, l, in("f"), &err));
+        assert_true(file_create(&w, l, folder_file("f"), &err));
         setrlimit(RLIMIT_FSIZE, &small);
         err = (struct error){0};
         bool wrote = file_write(&w, much, n, &err);
@@ -467,10 +416,10 @@ static void a_full_disk_is_told(void **state)
         assert_int_equal(wrote, commit);
         assert_false(done);
         assert_int_equal(err.code, ERR_FILE);
-        assert_non_null(strstr(err.text, in("f")));
+        assert_non_null(strstr(err.text, folder_file("f")));
         file_abandon(&w);
-        assert_file(in("f"), "old");
-        assert_int_equal(entries(), 1);
+        assert_file(folder_file("f"), "old");
+        assert_int_equal(folder_entries(), 1);
     }
     signal(SIGXFSZ, SIG_DFL);
     assert_int_equal(ledger_total(l), 0);
@@ -498,17 +447,17 @@ static void no_memory_leaves_nothing(void **state)
 
     for (bool ok = false; !ok; n++) {
         ledger_fail_after(l, n);
-        ok = file_create(&w, l, in("f"), &err);
+        ok = file_create(&w, l, folder_file("f"), &err);
         assert_int_equal(ok ? ERR_MEMORY : err.code, ERR_MEMORY);
         if (!ok)
             assert_int_equal(ledger_total(l), 0);
         file_abandon(&w);
-        assert_int_equal(entries(), 0);
+        assert_int_equal(folder_entries(), 0);
     }
     assert_true(n > 2);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define TEST(f) cmocka_unit_test_setup_teardown(f, folder_set_up, folder_tear_down)
 
 int main(void)
 {
