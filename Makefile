@@ -169,7 +169,7 @@ endif
 run: ## install what is missing, build, run: make run MODEL=... ARGS="..."
 	@tests/tools/deps.sh install build
 	@$(MAKE) all
-	$(if $(ARGS)$(MODEL),$(B)/midpass $(ARGS) $(MODEL),@$(B)/midpass --help)
+	$(B)/midpass $(ARGS) $(or $(MODEL),tests/models/demo)
 
 test: ## install what is missing, build, run all tests
 	@tests/tools/deps.sh install build test
