@@ -24,6 +24,13 @@ static void must(bool so, const char *what)
     abort();
 }
 
+static void close_once(void)
+{
+    variables_fini(&variables);
+    session_close(&session);
+    must(ledger_close(ledger) == 0, "the session keeps memory");
+}
+
 /* One model, standing in the middle of a computed prompt, for all inputs. */
 static void open_once(void)
 {
@@ -33,7 +40,7 @@ static void open_once(void)
     if (ledger)
         return;
     ledger = ledger_open();
-    must(ledger != NULL, "no memory");
+    must(ledger != NULL && atexit(close_once) == 0, "no memory");
     if (!session_open(&session, ledger, MODEL, &o, &err)) {
         fprintf(stderr, "fuzz_expr: %s (run it in the repository's root)\n", err.text);
         abort();
