@@ -17,10 +17,11 @@ static const struct command *const commands[] = {
     &command_generate,     &command_print,         &command_output,       &command_examine,
     &command_top,          &command_lens,          &command_dla,          &command_heads,
     &command_info,         &command_break,         &command_tbreak,       &command_condition,
-    &command_ignore,       &command_patch,         &command_delete,       &command_enable,
-    &command_disable,      &command_save,          &command_dump,         &command_set,
-    &command_echo,         &command_source,        &command_shell,        &command_help,
-    &command_quit,
+    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
+    &command_end,          &command_display,       &command_undisplay,    &command_patch,
+    &command_delete,       &command_enable,        &command_disable,      &command_save,
+    &command_dump,         &command_set,           &command_echo,         &command_source,
+    &command_shell,        &command_help,          &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -103,6 +104,7 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
 }
 
@@ -111,6 +113,8 @@ void console_fini(struct console *c)
     if (c->session)
         c->session->breakpoints.variables = NULL;
     variables_fini(&c->variables);
+    text_fini(&c->gathered);
+    displays_fini(c);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
 }
@@ -140,7 +144,8 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
                 return error_at(err, ERR_USAGE, a->format_column, "too much behind the slash");
             a->format[length++] = a->line[a->at++];
         }
-        if (command != &command_print && command != &command_output && command != &command_examine)
+        if (command != &command_print && command != &command_output &&
+            command != &command_examine && command != &command_display)
             return error_at(err, ERR_USAGE, a->format_column, "%s takes no /", command->name);
     }
     if (a->at < a->n && a->line[a->at] != ' ' && a->line[a->at] != '\t')
@@ -160,7 +165,7 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
     return true;
 }
 
-static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
+bool console_line(struct console *c, const char *line, size_t n, struct error *err)
 {
     struct arguments a = {.line = line, .n = n};
     bool found;
@@ -172,6 +177,19 @@ static bool run_line(struct console *c, const char *line, size_t n, struct error
         return found || command_print.run(c, &a, err);
     }
     return run_command(c, &a, err);
+}
+
+bool console_gathers(const struct console *c)
+{
+    return c->first_gathered > 0;
+}
+
+static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
+{
+    long arrivals = c->session->arrivals;
+    if (console_gathers(c))
+        return stop_gather(c, line, n, err);
+    return console_line(c, line, n, err) && stop_follow(c, arrivals, err);
 }
 
 bool console_run(struct console *c, const char *line, size_t n, struct error *err)
@@ -229,6 +247,8 @@ bool console_source(struct console *c, const char *path, struct error *err)
         err->column = 0;
     c->placed = true;
     c->source_depth--;
+    if (ok && console_gathers(c) && c->source_depth == 0 && !c->interactive)
+        ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
     mem_free(c->ledger, text);
     return ok;
 }

@@ -10,6 +10,13 @@
 #include "engine/debug/session.h"
 #include "engine/debug/variables.h"
 
+/* Shown behind every stop. */
+struct display {
+    int id;
+    bool enabled, all; /* all of a large value */
+    char *expr;
+};
+
 struct console {
     struct ledger *ledger;
     struct session *session;
@@ -18,10 +25,16 @@ struct console {
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
-    int exit_code;    /* that quit was given */
-    int source_depth; /* of files that source files */
-    bool placed;      /* the error tells its file and line */
-    char *repeat;     /* the line that an empty one repeats, or NULL */
+    int exit_code;            /* that quit was given */
+    int source_depth;         /* of files that source files */
+    bool placed;              /* the error tells its file and line */
+    char *repeat;             /* the line that an empty one repeats, or NULL */
+    struct display *displays; /* [n_displays] */
+    int n_displays, room_displays, last_display;
+    /* Lines between `commands` and `end`, for breakpoints first_gathered to last_gathered; 0:
+     * none are gathered. */
+    struct text gathered;
+    int first_gathered, last_gathered;
 };
 
 void console_init(struct console *c, struct session *s, struct report *r);
@@ -30,6 +43,8 @@ void console_fini(struct console *c);
 /* Runs one line (without its line feed). A comment (#) does nothing. On failure what the command
  * had not yet sent is dropped, and a column in *err counts from the line's start. */
 bool console_run(struct console *c, const char *line, size_t n, struct error *err);
+/* Whether lines are being gathered for a breakpoint: a front shows ">" in front of the next. */
+bool console_gathers(const struct console *c);
 /* Runs the lines of a file until one fails; messages begin with the file and its line. */
 bool console_source(struct console *c, const char *path, struct error *err);
 
