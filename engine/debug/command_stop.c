@@ -278,23 +278,24 @@ static bool run_display(struct console *c, struct arguments *a, struct error *er
     return !c->session->has_prompt || show(c, d, err);
 }
 
-static bool read_display(struct console *c, struct arguments *a, struct display **d,
-                         struct error *err)
+/* The display that the rest of the line names; NULL and *err otherwise. */
+static struct display *read_display(struct console *c, struct arguments *a, struct error *err)
 {
-    int id, column = arguments_column(a);
-    if (arguments_end(a))
-        return error_at(err, ERR_USAGE, column, "a display's number is expected here");
+    int id = 0, column = arguments_column(a);
+    if (arguments_end(a)) {
+        error_at(err, ERR_USAGE, column, "a display's number is expected here");
+        return NULL;
+    }
     if (!arguments_int(a, "a display's number", 1, INT32_MAX, 0, &id, err) ||
         !arguments_done(a, err))
-        return false;
-    *d = display_find(c, id, err);
-    return *d != NULL;
+        return NULL;
+    return display_find(c, id, err);
 }
 
 bool display_delete(struct console *c, struct arguments *a, struct error *err)
 {
-    struct display *d;
-    if (!read_display(c, a, &d, err))
+    struct display *d = read_display(c, a, err);
+    if (!d)
         return false;
     mem_free(c->ledger, d->expr);
     memmove(d, d + 1, (size_t)(&c->displays[c->n_displays] - (d + 1)) * sizeof *d);
@@ -304,11 +305,10 @@ bool display_delete(struct console *c, struct arguments *a, struct error *err)
 
 bool display_enable(struct console *c, struct arguments *a, bool enabled, struct error *err)
 {
-    struct display *d;
-    if (!read_display(c, a, &d, err))
-        return false;
-    d->enabled = enabled;
-    return true;
+    struct display *d = read_display(c, a, err);
+    if (d)
+        d->enabled = enabled;
+    return d != NULL;
 }
 
 bool display_list(struct console *c, struct arguments *a, struct error *err)
