@@ -320,11 +320,12 @@ static const struct topic {
     {"breakpoints", "where it stops, and how often it has", break_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
+    {"hash", "one number for the logits of all computed positions", hash_info},
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
 static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
-                                          "tokens", "patches", "timing",  NULL};
+                                          "tokens", "patches", "timing",  "hash",    NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

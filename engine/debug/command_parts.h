@@ -61,6 +61,12 @@ bool break_list(struct console *c, struct arguments *a, struct error *err);
 bool break_delete(struct console *c, struct arguments *a, struct error *err);
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
 
+/* ---- sessions (command_session.c) ---- */
+
+/* What follows `save session`, and `info hash`. */
+bool session_save(struct console *c, struct arguments *a, struct error *err);
+bool hash_info(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- sites with wildcards (command_save.c) ---- */
 
 /* Marks in chosen[n_ops] the ops that a word names: 5.z, *.pattern, 3-5.resid_post, logits. */
@@ -75,6 +81,7 @@ extern const struct command command_lens, command_dla, command_heads, command_br
     command_stepi, command_next, command_until, command_goto, command_generate, command_print,
     command_output, command_examine, command_top, command_info, command_patch, command_delete,
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
-    command_source, command_shell, command_help, command_quit;
+    command_source, command_shell, command_help, command_quit, command_load, command_export,
+    command_log, command_restore;
 
 #endif

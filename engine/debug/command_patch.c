@@ -312,6 +312,7 @@ const struct command command_patch = {
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_patch,
 };
 
@@ -323,6 +324,7 @@ const struct command command_delete = {
     .help = "Without the patch the earlier bits come back.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_delete,
 };
 
@@ -334,6 +336,7 @@ const struct command command_enable = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_enable,
 };
 
@@ -345,5 +348,6 @@ const struct command command_disable = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_disable,
 };

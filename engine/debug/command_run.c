@@ -405,6 +405,7 @@ const struct command command_run = {
         "starts again.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_run,
 };
 
@@ -416,6 +417,7 @@ const struct command command_ids = {
     .help = "Blanks or commas part the numbers. Nothing is added: no BOS.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_ids,
 };
 
@@ -438,6 +440,7 @@ const struct command command_finish = {
     .help = "Right after run: to the logits of the prompt's last token.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_finish,
 };
 
@@ -449,6 +452,7 @@ const struct command command_token = {
     .help = "Past the last token this samples one and goes on (set sampler tells how).",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_token,
 };
 
@@ -460,6 +464,7 @@ const struct command command_step = {
     .help = "Behind a token's logits comes the next token's first site.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_step,
 };
 
@@ -471,6 +476,7 @@ const struct command command_stepi = {
     .help = "info program lists the ops.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_stepi,
 };
 
@@ -482,6 +488,7 @@ const struct command command_next = {
     .help = "Behind the last block come the logits.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_next,
 };
 
@@ -495,6 +502,7 @@ const struct command command_until = {
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
     .repeats = true,
+    .changes = true,
     .run = run_until,
 };
 
@@ -506,6 +514,7 @@ const struct command command_goto = {
     .help = "A negative position counts from the end. Without SITE: the same op as now.",
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_goto,
 };
 
@@ -517,6 +526,7 @@ const struct command command_generate = {
     .help = "set sampler tells how they are chosen: greedily, unless told otherwise.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_generate,
 };
 
@@ -529,6 +539,7 @@ const struct command command_reverse_step = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_step,
 };
 
@@ -541,6 +552,7 @@ const struct command command_reverse_stepi = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_stepi,
 };
 
@@ -553,6 +565,7 @@ const struct command command_reverse_next = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_next,
 };
 
@@ -565,5 +578,6 @@ const struct command command_reverse_token = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_token,
 };

@@ -29,6 +29,7 @@ struct session { /* the trace points into it: not to be copied */
     int stopped_by; /* the breakpoint that ended the last motion, or 0 */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
+    unsigned prompts; /* that were set so far */
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;

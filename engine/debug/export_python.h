@@ -1,0 +1,9 @@
+/* export_python.h - a session's prompt and patches as a TransformerLens script. */
+#ifndef MIDPASS_EXPORT_PYTHON_H
+#define MIDPASS_EXPORT_PYTHON_H
+
+#include "engine/debug/command.h"
+
+bool export_python(struct console *c, const char *path, int *left_out, struct error *err);
+
+#endif
