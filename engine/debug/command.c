@@ -155,6 +155,7 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
     if (command->outside && c->untrusted)
         return error_at(err, ERR_STATE, column, "%s is not allowed here", command->name);
     struct record_mark before = record_mark(c);
+    long sent = c->report->sent;
     bool ok = command->run(c, a, err);
     const char *done = c->log_as ? c->log_as : a->line;
     record_add(c, &before, command->changes, ok, done, c->log_as ? strlen(done) : whole);
@@ -162,6 +163,12 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
     c->log_as = NULL;
     if (!ok)
         return false;
+    /* Whoever reads JSON waits for an answer. */
+    if (c->report->json && c->report->sent == sent) {
+        report_begin(c->report, "cmd", command->name);
+        if (!report_end(c->report, err))
+            return false;
+    }
     if (c->interactive && c->source_depth == 0) {
         char *line = command->repeats ? mem_strdup(c->ledger, MEM_OTHER, a->line, err) : NULL;
         if (command->repeats && !line)

@@ -4,6 +4,8 @@
 
 #include "engine/debug/command.h"
 
+/* Writes the script to path, and arrays that are too long for it to path.safetensors. Patches
+ * that TransformerLens has no hook for are comments; *left_out is how many. */
 bool export_python(struct console *c, const char *path, int *left_out, struct error *err);
 
 #endif

@@ -78,11 +78,9 @@ static void add_positions(struct text *t, const struct session *s, int first, in
 
 /* ---- arrays ---- */
 
-/* Writes `load $NAME FILE TENSOR`, and keeps the array for the file. */
-static bool load_array(struct writer *w, const char *name, const char *tensor,
-                       const struct value *v, struct error *err)
+bool state_arrays_add(struct state_arrays *a, const char *name, const struct value *v,
+                      struct error *err)
 {
-    struct state_arrays *a = w->arrays;
     if (a->n == a->room) {
         int room = a->room ? 2 * a->room : 8;
         void *more = mem_resize(a->ledger, MEM_OTHER, a->list, (size_t)room * sizeof *a->list, err);
@@ -92,11 +90,18 @@ static bool load_array(struct writer *w, const char *name, const char *tensor,
         a->room = room;
     }
     struct state_array *x = &a->list[a->n++];
-    snprintf(x->name, sizeof x->name, "%s", tensor);
+    snprintf(x->name, sizeof x->name, "%s", name);
     x->value = v;
-    text_printf(w->out, "load $%s ", name);
-    text_printf(w->out, "\"%s\" %s\n", a->file, tensor);
     return true;
+}
+
+/* Writes `load $NAME FILE TENSOR`, and keeps the array for the file. */
+static bool load_array(struct writer *w, const char *name, const char *tensor,
+                       const struct value *v, struct error *err)
+{
+    text_printf(w->out, "load $%s ", name);
+    text_printf(w->out, "\"%s\" %s\n", w->arrays->file, tensor);
+    return state_arrays_add(w->arrays, tensor, v, err);
 }
 
 bool state_arrays_write(const struct state_arrays *a, const char *path, struct error *err)

@@ -26,6 +26,9 @@ bool state_write(struct console *c, struct text *out, struct state_arrays *array
 /* Writes a script, and the file beside it if there are arrays: path.safetensors. Both are there
  * whole or not at all. *n_arrays is how many there are. */
 bool state_save(struct console *c, const char *path, int *n_arrays, struct error *err);
+/* Takes one up, under a name; the value has to last. */
+bool state_arrays_add(struct state_arrays *a, const char *name, const struct value *v,
+                      struct error *err);
 /* Writes the arrays to path. */
 bool state_arrays_write(const struct state_arrays *a, const char *path, struct error *err);
 void state_arrays_fini(struct state_arrays *a);
