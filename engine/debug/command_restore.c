@@ -168,7 +168,7 @@ static bool restore_breakpoints(struct console *c, struct arguments *a, struct e
     return true;
 }
 
-static bool read_place(struct console *c, struct arguments *a, int limit, int *position, int *op,
+static bool read_place(struct console *c, struct arguments *a, int *position, int *op,
                        struct error *err)
 {
     struct session *s = c->session;
@@ -176,21 +176,40 @@ static bool read_place(struct console *c, struct arguments *a, int limit, int *p
     if (!needs_prompt(c, err) || !read_int(a, "a position", 0, position, err) ||
         !read_int(a, "an op's number", -1, op, err) || !arguments_done(a, err))
         return false;
-    return (*position < limit && *op < s->model.program.n_ops) ||
+    return (*position < s->trace.n_ids && *op < s->model.program.n_ops) ||
            error_at(err, ERR_USAGE, column, "there is no such place: %d tokens, ops -1 to %d",
                     s->trace.n_ids, s->model.program.n_ops - 1);
 }
 
-/* computed N OP: the first N positions and, of the next one, the ops up to OP. */
+/* computed OP N...: N positions are known before blocks 1, 2, ... and behind the last one, and of
+ * the next position the ops up to OP; no more, no less. */
 static bool restore_computed(struct console *c, struct arguments *a, struct error *err)
 {
-    struct session *s = c->session;
-    int n, op;
-    if (!read_place(c, a, s->trace.n_ids + 1, &n, &op, err) || !trace_compute(&s->trace, n, err))
+    struct trace *t = &c->session->trace;
+    const struct program *p = &c->session->model.program;
+    int op, column = arguments_column(a), L = p->n_layers;
+    if (!needs_prompt(c, err) || !read_int(a, "an op's number", -1, &op, err))
         return false;
-    return n == s->trace.n_ids || op < 0 ||
-           op >= s->model.program.block_op[s->trace.model->program.n_layers] ||
-           trace_step(&s->trace, op, err);
+    int *known = mem_alloc_array(c->ledger, MEM_OTHER, (size_t)L + 1, sizeof *known, err);
+    bool ok = known != NULL;
+    for (int l = 1; ok && l <= L; l++)
+        ok = read_int(a, "a count of positions", 0, &known[l], err);
+    ok = ok && arguments_done(a, err);
+    for (int l = 1; ok && l <= L; l++)
+        if (known[l] > t->n_ids || (l > 1 && known[l] > known[l - 1]) || op >= p->block_op[L] ||
+            (op >= 0 && known[L] == t->n_ids))
+            ok = error_at(err, ERR_USAGE, column, "%d tokens cannot be computed like this",
+                          t->n_ids);
+    for (int l = 1; ok && l <= L; l++)
+        if (t->done[l] > known[l])
+            trace_invalidate(t, known[l], l);
+    if (ok && t->pc > op + 1)
+        trace_invalidate(t, known[L], L);
+    ok = ok && trace_compute(t, known[L], err) && (op < 0 || trace_step(t, op, err));
+    for (int l = L - 1; ok && l > 0; l--)
+        ok = trace_compute_layer(t, known[l], l, err);
+    mem_free(c->ledger, known);
+    return ok;
 }
 
 /* place POSITION OP */
@@ -198,8 +217,8 @@ static bool restore_place(struct console *c, struct arguments *a, struct error *
 {
     struct session *s = c->session;
     int position, op;
-    return read_place(c, a, s->trace.n_ids, &position, &op, err) &&
-           session_goto(s, position, op, err) && place_report(c->report, s, "goto", err);
+    return read_place(c, a, &position, &op, err) && session_goto(s, position, op, err) &&
+           place_report(c->report, s, "goto", err);
 }
 
 /* forget $name */
@@ -243,7 +262,7 @@ const struct command command_restore = {
     .brief = "what saved sessions and logs use to bring a state back",
     .help = "tokens N...  prompt N  sampler STATE  number patch|breakpoint N\n"
             "text patch|breakpoint N TEXT  at N ID  hits N HITS IGNORE  breakpoints N...\n"
-            "computed N OP  place POSITION OP  forget $name",
+            "computed OP N...  place POSITION OP  forget $name",
     .theme = THEME_SAVE,
     .takes = TAKES_NOTHING,
     .changes = true,

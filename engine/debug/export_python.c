@@ -19,7 +19,8 @@ static const char loading[] =
     "        model = TransformerBridge.boot_transformers(FOLDER, dtype=torch.float32)\n"
     "        model.enable_compatibility_mode(no_processing=True)\n"
     "        return model\n"
-    "    # HookedTransformer knows architectures by the names of published models: NAME is the one\n"
+    "    # HookedTransformer knows architectures by the names of published models: NAME is the "
+    "one\n"
     "    # whose shape these weights have, and hf_model= brings the weights.\n"
     "    if NAME is None:\n"
     "        sys.exit(\"say which published model this is: python \" + sys.argv[0] + \" NAME\")\n"
@@ -177,7 +178,8 @@ static bool add_patch(struct text *t, const struct patch *p, struct state_arrays
         return true;
     }
     if (p->site == SITE_UNEMBED_IN || p->site == SITE_UNEMBED_OUT) {
-        text_printf(t, "# LEFT OUT: TransformerLens has no hook %s.\n", site_name(p->site, 0, name));
+        text_printf(t, "# LEFT OUT: TransformerLens has no hook %s.\n",
+                    site_name(p->site, 0, name));
         (*left_out)++;
         return true;
     }

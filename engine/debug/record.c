@@ -25,6 +25,8 @@ struct record_mark record_mark(const struct console *c)
     m.printed = c->variables.n_history;
     m.named = c->variables.n_named;
     m.sampler = s->sampler.state;
+    for (int l = 1; l <= s->model.program.n_layers; l++)
+        m.done += s->trace.done[l];
     for (int i = 0; i < s->patches.n; i++)
         m.enabled_patches += s->patches.list[i].enabled;
     for (int i = 0; i < s->breakpoints.n; i++)
@@ -101,7 +103,7 @@ void record_add(struct console *c, const struct record_mark *before, bool change
         state_add_tokens(&t, c->session, before->n_ids);
         state_add_counts(&t, c->session);
     }
-    if (state_add_place(&t, c->session, NULL))
+    if (state_add_place(&t, c->session, true, NULL))
         add_lines(c, &t);
     text_fini(&t);
 }

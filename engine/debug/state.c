@@ -312,21 +312,32 @@ void state_add_counts(struct text *out, const struct session *s)
                     s->breakpoints.list[i].hits, s->breakpoints.list[i].ignore);
 }
 
-bool state_add_place(struct text *out, const struct session *s, struct error *err)
+/* Going to the place computes what lies before it. Beyond that, something may be known: behind a
+ * cursor that went back, and, after an interrupt or an edit, in the lower blocks alone. */
+bool state_add_place(struct text *out, const struct session *s, bool exact, struct error *err)
 {
+    const struct program *p = &s->model.program;
     const struct trace *t = &s->trace;
     int rows = trace_rows(t);
-    if (s->has_prompt && !s->at_start) {
-        if (rows > s->position || (rows == s->position && t->pc > s->op + 1))
-            text_printf(out, "restore computed %d %d\n", rows, t->pc - 1);
-        text_printf(out, "restore place %d %d\n", s->position, s->op);
+    if (!s->has_prompt || (s->at_start && !exact))
+        return text_ok(out, err);
+    exact = exact || rows > s->position || (rows == s->position && t->pc > s->op + 1);
+    for (int l = 1; l < p->n_layers; l++)
+        exact = exact || t->done[l] > rows + (t->pc > p->block_op[l]);
+    if (exact) {
+        text_printf(out, "restore computed %d", t->pc - 1);
+        for (int l = 1; l <= p->n_layers; l++)
+            text_printf(out, " %d", t->done[l]);
+        text_add(out, "\n");
     }
+    if (!s->at_start)
+        text_printf(out, "restore place %d %d\n", s->position, s->op);
     return text_ok(out, err);
 }
 
 static bool write_place(struct writer *w, struct error *err)
 {
-    return state_add_place(w->out, w->console->session, err);
+    return state_add_place(w->out, w->console->session, false, err);
 }
 
 /* ---- all of it ---- */
