@@ -312,18 +312,17 @@ void state_add_counts(struct text *out, const struct session *s)
                     s->breakpoints.list[i].hits, s->breakpoints.list[i].ignore);
 }
 
-/* Going to the place computes what lies before it. Beyond that, something may be known: behind a
- * cursor that went back, and, after an interrupt or an edit, in the lower blocks alone. */
+/* More may be known than the place needs: behind a cursor that went back, and, after an interrupt
+ * or an edit, in the lower blocks alone. */
 bool state_add_place(struct text *out, const struct session *s, bool exact, struct error *err)
 {
     const struct program *p = &s->model.program;
     const struct trace *t = &s->trace;
-    int rows = trace_rows(t);
-    if (!s->has_prompt || (s->at_start && !exact))
+    if (!s->has_prompt)
         return text_ok(out, err);
-    exact = exact || rows > s->position || (rows == s->position && t->pc > s->op + 1);
-    for (int l = 1; l < p->n_layers; l++)
-        exact = exact || t->done[l] > rows + (t->pc > p->block_op[l]);
+    exact = exact || t->pc > 0;
+    for (int l = 1; l <= p->n_layers; l++)
+        exact = exact || t->done[l] > 0;
     if (exact) {
         text_printf(out, "restore computed %d", t->pc - 1);
         for (int l = 1; l <= p->n_layers; l++)

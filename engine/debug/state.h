@@ -44,8 +44,8 @@ bool state_add_prompt(struct text *out, const struct session *s, struct error *e
 void state_add_tokens(struct text *out, const struct session *s, int from);
 /* What motions change of the sampler and of breakpoints: draws, hits, those that are gone. */
 void state_add_counts(struct text *out, const struct session *s);
-/* How far it is computed, and where the cursor stands. exact: what is known is said although the
- * place implies it, for sessions that know more already. */
+/* How far it is computed, and where the cursor stands. exact: also where nothing is computed, for
+ * sessions that know more already. */
 bool state_add_place(struct text *out, const struct session *s, bool exact, struct error *err);
 
 #endif
