@@ -219,9 +219,7 @@ static void test_log(void **state)
     assert_true(log_read(&s, l, path, &err));
     assert_false(s.torn);
     assert_int_equal(s.lines, 3);
-    assert_non_null(strstr(s.text, "\"
-step
-"));
+    assert_non_null(strstr(s.text, "\"\nstep\n"));
     log_summary_fini(&s, l);
 }
 
