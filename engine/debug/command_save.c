@@ -364,7 +364,8 @@ const struct command command_save = {
     .help =
         "Any expression does. A site without brackets is its value at the cursor's position;\n"
         "save 5.resid_post[:] FILE has all positions, save *.z FILE.safetensors all layers. A name "
-        "with\nblanks stands in quotes.\nsave session FILE writes the present state as a script: prompt, patches, breakpoints,\n"
+        "with\nblanks stands in quotes.\nsave session FILE writes the present state as a script: "
+        "prompt, patches, breakpoints,\n"
         "variables, sampler, place. Arrays lie beside it in FILE.safetensors.",
     .theme = THEME_SAVE,
     .takes = TAKES_EXPR,
