@@ -174,7 +174,8 @@ static int run_stdin(struct batch *b)
     b->console.interactive = b->typed;
     text_init(&line, b->options->ledger, MEM_OTHER);
     while (!b->console.quit && !b->broken) {
-        if (b->typed && (fputs("(midpass) ", stdout) < 0 || fflush(stdout) != 0))
+        if (b->typed && (fputs(console_gathers(&b->console) ? "> " : "(midpass) ", stdout) < 0 ||
+                         fflush(stdout) != 0))
             b->broken = true;
         errno = 0;
         if (!read_line(b, &line))
@@ -209,7 +210,14 @@ static int run_all(struct batch *b)
     }
     if ((status != EXIT_FINE && o->batch) || b->console.quit || b->broken)
         return status;
-    return o->batch && o->n_actions > 0 ? status : run_stdin(b);
+    if (!o->batch || o->n_actions == 0)
+        status = run_stdin(b);
+    if (status == EXIT_FINE && console_gathers(&b->console)) {
+        struct error err = {0};
+        error_set(&err, ERR_USAGE, "commands without an end");
+        status = failed(b, NULL, 0, &err);
+    }
+    return status;
 }
 
 static void tell(void *context, const struct error *e)

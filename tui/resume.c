@@ -56,6 +56,7 @@ static bool replay(const struct log_summary *s, struct console *c, size_t *done,
     int number = 1;
     r->write = write_nowhere;
     c->sourced = s->path;
+    c->repeats_log = true;
     c->source_depth++;
     for (*done = 0; *done < s->n; number++) {
         size_t n = strcspn(s->text + *done, "\n");
@@ -66,6 +67,7 @@ static bool replay(const struct log_summary *s, struct console *c, size_t *done,
     }
     c->source_depth--;
     c->sourced = NULL;
+    c->repeats_log = false;
     r->write = write;
     if (!ok) {
         error_prefix(err, "%s:%d", s->path, number);

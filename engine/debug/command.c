@@ -18,11 +18,12 @@ static const struct command *const commands[] = {
     &command_generate,     &command_print,         &command_output,       &command_examine,
     &command_top,          &command_lens,          &command_dla,          &command_heads,
     &command_info,         &command_break,         &command_tbreak,       &command_condition,
-    &command_ignore,       &command_patch,         &command_delete,       &command_enable,
-    &command_disable,      &command_save,          &command_dump,         &command_load,
-    &command_export,       &command_log,           &command_restore,      &command_set,
-    &command_echo,         &command_source,        &command_shell,        &command_help,
-    &command_quit,
+    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
+    &command_end,          &command_display,       &command_undisplay,    &command_patch,
+    &command_delete,       &command_enable,        &command_disable,      &command_save,
+    &command_dump,         &command_load,          &command_export,       &command_log,
+    &command_restore,      &command_set,           &command_echo,         &command_source,
+    &command_shell,        &command_help,          &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -105,6 +106,7 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
     log_init(&c->logs[0]);
     log_init(&c->logs[1]);
@@ -117,6 +119,8 @@ void console_fini(struct console *c)
     variables_fini(&c->variables);
     log_close(&c->logs[0]);
     log_close(&c->logs[1]);
+    text_fini(&c->gathered);
+    displays_fini(c);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
 }
@@ -146,7 +150,8 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
                 return error_at(err, ERR_USAGE, a->format_column, "too much behind the slash");
             a->format[length++] = a->line[a->at++];
         }
-        if (command != &command_print && command != &command_output && command != &command_examine)
+        if (command != &command_print && command != &command_output &&
+            command != &command_examine && command != &command_display)
             return error_at(err, ERR_USAGE, a->format_column, "%s takes no /", command->name);
     }
     if (a->at < a->n && a->line[a->at] != ' ' && a->line[a->at] != '\t')
@@ -179,7 +184,7 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
     return true;
 }
 
-static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
+bool console_line(struct console *c, const char *line, size_t n, struct error *err)
 {
     struct arguments a = {.line = line, .n = n};
     bool found;
@@ -192,6 +197,24 @@ static bool run_line(struct console *c, const char *line, size_t n, struct error
         return ok;
     }
     return run_command(c, &a, err);
+}
+
+bool console_gathers(const struct console *c)
+{
+    return c->first_gathered > 0;
+}
+
+static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
+{
+    long arrivals = c->session->arrivals;
+    if (console_gathers(c)) {
+        struct record_mark before = record_mark(c);
+        bool ok = stop_gather(c, line, n, err);
+        record_add(c, &before, true, ok, line, n);
+        return ok;
+    }
+    /* A log has the lines that stops ran among its own. */
+    return console_line(c, line, n, err) && (c->repeats_log || stop_follow(c, arrivals, err));
 }
 
 bool console_run(struct console *c, const char *line, size_t n, struct error *err)
@@ -229,6 +252,8 @@ bool console_source_text(struct console *c, const char *path, const char *text, 
     const char *outer = c->sourced;
     bool ok = true;
     int number = 1;
+    bool repeats = c->repeats_log;
+    c->repeats_log = n >= strlen(LOG_MARK) && memcmp(text, LOG_MARK, strlen(LOG_MARK)) == 0;
     c->source_depth++;
     c->sourced = path;
     for (size_t at = 0; ok && at < n && !c->quit; number++) {
@@ -248,7 +273,10 @@ bool console_source_text(struct console *c, const char *path, const char *text, 
         err->column = 0;
     c->placed = true;
     c->sourced = outer;
+    c->repeats_log = repeats;
     c->source_depth--;
+    if (ok && console_gathers(c) && c->source_depth == 0 && !c->interactive)
+        ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
     return ok;
 }
 

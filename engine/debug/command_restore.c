@@ -71,15 +71,17 @@ static bool restore_sampler(struct console *c, struct arguments *a, struct error
     return true;
 }
 
-/* number patch|breakpoint N: what comes next has this number. */
+/* number patch|breakpoint|display N: what comes next has this number. */
 static bool restore_number(struct console *c, struct arguments *a, struct error *err)
 {
     struct session *s = c->session;
     bool patch = arguments_take(a, "patch");
-    int *last = patch ? &s->patches.last_id : &s->breakpoints.last_id, n;
-    if (!patch && !arguments_take(a, "breakpoint"))
+    bool display = !patch && arguments_take(a, "display");
+    int *last = patch ? &s->patches.last_id : display ? &c->last_display : &s->breakpoints.last_id;
+    int n;
+    if (!patch && !display && !arguments_take(a, "breakpoint"))
         return error_at(err, ERR_USAGE, arguments_column(a),
-                        "patch or breakpoint is expected here");
+                        "patch, breakpoint or display is expected here");
     int column = arguments_column(a);
     if (!read_int(a, "a number", 1, &n, err) || !arguments_done(a, err))
         return false;
@@ -260,7 +262,7 @@ const struct command command_restore = {
     .aliases = "",
     .usage = "restore PART ...",
     .brief = "what saved sessions and logs use to bring a state back",
-    .help = "tokens N...  prompt N  sampler STATE  number patch|breakpoint N\n"
+    .help = "tokens N...  prompt N  sampler STATE  number patch|breakpoint|display N\n"
             "text patch|breakpoint N TEXT  at N ID  hits N HITS IGNORE  breakpoints N...\n"
             "computed OP N...  place POSITION OP  forget $name",
     .theme = THEME_SAVE,

@@ -218,10 +218,19 @@ static bool write_patches(struct writer *w, struct error *err)
 static void write_breakpoint(struct writer *w, const struct breakpoint *b)
 {
     struct text *t = w->out;
-    text_printf(t, "restore number breakpoint %d\n%s ", b->id, b->temporary ? "tbreak" : "break");
-    add_layers(t, b->site, b->layer_first, b->layer_last);
-    add_positions(t, w->console->session, b->first, b->last);
-    if (b->condition) {
+    text_printf(t, "restore number breakpoint %d\n", b->id);
+    if (b->kind == STOP_SITE) {
+        text_add(t, b->temporary ? "tbreak " : "break ");
+        add_layers(t, b->site, b->layer_first, b->layer_last);
+        add_positions(t, w->console->session, b->first, b->last);
+    } else {
+        text_add(t, b->kind == STOP_WATCH ? "watch "
+                    : b->kind == STOP_NAN ? "catch nan"
+                                          : "catch top1");
+    }
+    if (b->kind == STOP_WATCH) {
+        add_typed(t, b->text, strlen(b->text));
+    } else if (b->condition) {
         text_add(t, " if ");
         add_typed(t, b->condition, strlen(b->condition));
     }
@@ -231,6 +240,8 @@ static void write_breakpoint(struct writer *w, const struct breakpoint *b)
     text_printf(t, "restore text breakpoint %d ", b->id);
     add_typed(t, b->text, strlen(b->text));
     text_add(t, "\n");
+    if (b->commands)
+        text_printf(t, "commands %d\n%s\nend\n", b->id, b->commands);
     if (!b->enabled)
         text_printf(t, "disable %d\n", b->id);
 }
@@ -247,6 +258,23 @@ static bool write_breakpoints(struct writer *w, struct error *err)
                         b->list[i].ignore);
     if (b->last_id > 0)
         text_printf(w->out, "restore number breakpoint %d\n", b->last_id + 1);
+    return true;
+}
+
+static bool write_displays(struct writer *w, struct error *err)
+{
+    const struct console *c = w->console;
+    (void)err;
+    for (int i = 0; i < c->n_displays; i++) {
+        const struct display *d = &c->displays[i];
+        text_printf(w->out, "restore number display %d\ndisplay%s ", d->id, d->all ? "/a" : "");
+        add_typed(w->out, d->expr, strlen(d->expr));
+        text_add(w->out, "\n");
+        if (!d->enabled)
+            text_printf(w->out, "disable display %d\n", d->id);
+    }
+    if (c->last_display > 0)
+        text_printf(w->out, "restore number display %d\n", c->last_display + 1);
     return true;
 }
 
@@ -304,7 +332,8 @@ bool state_add_header(struct text *out, const struct console *c, struct error *e
 /* What is new gets a function and a line here. Variables stand before conditions that name them,
  * patches before the place, so that nothing is computed twice. */
 static bool (*const kinds[])(struct writer *w, struct error *err) = {
-    write_sampler, write_variables, write_prompt, write_patches, write_breakpoints, write_place,
+    write_sampler,     write_variables, write_prompt, write_patches,
+    write_breakpoints, write_displays,  write_place,
 };
 
 bool state_write(struct console *c, struct text *out, struct state_arrays *arrays,

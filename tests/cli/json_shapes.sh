@@ -27,7 +27,7 @@ shape 'reverse-next' "{stopped,$stop}"
 shape 'reverse-token' "{stopped,$stop}"
 shape 'reverse-continue' "{stopped,id,$stop}"
 shape 'token' "{stopped,id,$stop}"
-shape 'generate 1' "{stopped,ids:[],$stop}"
+shape 'generate 1' "{stopped,ids:[],end_of_text,$stop}"
 shape 'print 1.z' '{cmd,expr,number,shape:[],data:[]}'
 shape 'output 1 + 1' '{cmd,expr,shape:[],data:[]}'
 shape 'x/3 1.z' '{cmd,expr,shape:[],data:[]}'
@@ -48,7 +48,8 @@ shape 'set 0.z = 0' '{cmd,id,site,layer_last,first,last,enabled,fired,norm_befor
 shape 'set sampler greedy' '{cmd,greedy,temperature,top_p,seed}'
 shape 'info patches' \
     '{cmd,id,site,layer_last,first,last,enabled,fired,norm_before,norm_after,text}'
-shape 'info breakpoints' '{cmd,id,site,layer_last,first,last,enabled,temporary,hits,ignore}'
+shape 'info breakpoints' \
+    '{cmd,id,kind,text,site,layer_last,first,last,enabled,temporary,hits,ignore}'
 shape 'info hash' '{cmd,hash,positions}'
 shape 'info timing' '{cmd,seconds,tokens}'
 shape "save 1.z $folder/z.npy" '{cmd,file,tensors,elements}'

@@ -130,6 +130,14 @@ static const char *const moves[] = {
     "tbreak 0.z",
     "break 0.attn_out at 3-6",
     "condition 1 max(.) > 0",
+    "watch argmax(1.resid_post)",
+    "catch nan",
+    "catch top1",
+    "display norm(.)",
+    "commands 1",
+    "$n = 3",
+    "step",
+    "end",
     "ignore 1 2",
     "delete 1",
     "disable 2",
@@ -220,6 +228,7 @@ static void test_log_again(void **state)
             interrupted += d.interrupt;
             d.ops_left = d.interrupt = 0;
         }
+        run(&d, "end"); /* of commands that were not closed */
         open_debugger(&again, *state, families[walk % FAMILIES]);
         source(&again, path);
         assert_same(&d, &again, false);
@@ -283,6 +292,7 @@ static void test_save(void **state)
         say(&d, "$kept = 0.3");
         for (int i = 0; i < 40; i++)
             run(&d, any_move(&d));
+        run(&d, "end"); /* of commands that were not closed */
         snprintf(line, sizeof line, "save session \"%s\"", path);
         say(&d, line);
         open_debugger(&again, *state, families[walk % FAMILIES]);
