@@ -250,6 +250,7 @@ const struct command command_break = {
             "forwards but goto stops at breakpoints; continue goes on to the next one.",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_break,
 };
 
@@ -261,6 +262,7 @@ const struct command command_tbreak = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_tbreak,
 };
 
@@ -272,6 +274,7 @@ const struct command command_condition = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
+    .changes = true,
     .run = run_condition,
 };
 
@@ -283,6 +286,7 @@ const struct command command_ignore = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_ignore,
 };
 
@@ -295,6 +299,7 @@ const struct command command_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_continue,
 };
 
@@ -307,5 +312,6 @@ const struct command command_reverse_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_continue,
 };

@@ -321,11 +321,12 @@ static const struct topic {
     {"display", "what is shown behind every stop", display_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
+    {"hash", "one number for the logits of all computed positions", hash_info},
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
-                                          "tokens", "patches", "timing",  NULL};
+static const char *const topic_words[] = {"model",   "sites",  "program", "memory", "tokens",
+                                          "patches", "timing", "hash",    NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

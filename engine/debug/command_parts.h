@@ -61,6 +61,12 @@ bool break_list(struct console *c, struct arguments *a, struct error *err);
 bool break_delete(struct console *c, struct arguments *a, struct error *err);
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
 
+/* ---- sessions (command_session.c) ---- */
+
+/* What follows `save session`, and `info hash`. */
+bool session_save(struct console *c, struct arguments *a, struct error *err);
+bool hash_info(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- what happens at stops (command_stop.c) ---- */
 
 /* A line while `commands` gathers: kept, or the `end`. */
@@ -92,6 +98,7 @@ extern const struct command command_lens, command_dla, command_heads, command_br
     command_output, command_examine, command_top, command_info, command_patch, command_delete,
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
-    command_commands, command_end, command_display, command_undisplay;
+    command_commands, command_end, command_display, command_undisplay, command_load, command_export,
+    command_log, command_restore;
 
 #endif

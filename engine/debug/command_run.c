@@ -407,6 +407,7 @@ const struct command command_run = {
         "starts again.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_run,
 };
 
@@ -418,6 +419,7 @@ const struct command command_ids = {
     .help = "Blanks or commas part the numbers. Nothing is added: no BOS.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_ids,
 };
 
@@ -440,6 +442,7 @@ const struct command command_finish = {
     .help = "Right after run: to the logits of the prompt's last token.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_finish,
 };
 
@@ -451,6 +454,7 @@ const struct command command_token = {
     .help = "Past the last token this samples one and goes on (set sampler tells how).",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_token,
 };
 
@@ -462,6 +466,7 @@ const struct command command_step = {
     .help = "Behind a token's logits comes the next token's first site.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_step,
 };
 
@@ -473,6 +478,7 @@ const struct command command_stepi = {
     .help = "info program lists the ops.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_stepi,
 };
 
@@ -484,6 +490,7 @@ const struct command command_next = {
     .help = "Behind the last block come the logits.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_next,
 };
 
@@ -497,6 +504,7 @@ const struct command command_until = {
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
     .repeats = true,
+    .changes = true,
     .run = run_until,
 };
 
@@ -508,6 +516,7 @@ const struct command command_goto = {
     .help = "A negative position counts from the end. Without SITE: the same op as now.",
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_goto,
 };
 
@@ -520,6 +529,7 @@ const struct command command_generate = {
             "set sampler tells how they are chosen: greedily, unless told otherwise.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_generate,
 };
 
@@ -532,6 +542,7 @@ const struct command command_reverse_step = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_step,
 };
 
@@ -544,6 +555,7 @@ const struct command command_reverse_stepi = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_stepi,
 };
 
@@ -556,6 +568,7 @@ const struct command command_reverse_next = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_next,
 };
 
@@ -568,5 +581,6 @@ const struct command command_reverse_token = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_token,
 };

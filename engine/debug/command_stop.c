@@ -356,6 +356,7 @@ const struct command command_watch = {
             "each token whose best next token is another one. Old and new value are shown.",
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
+    .changes = true,
     .run = run_watch,
 };
 
@@ -369,6 +370,7 @@ const struct command command_catch = {
     .theme = THEME_BREAK,
     .takes = TAKES_WORD,
     .words = catch_words,
+    .changes = true,
     .run = run_catch,
 };
 
@@ -381,6 +383,7 @@ const struct command command_commands = {
             "the list; none at all takes away what was there.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_commands,
 };
 
@@ -403,6 +406,7 @@ const struct command command_display = {
     .help = "info display lists them, undisplay N takes one away.",
     .theme = THEME_LOOK,
     .takes = TAKES_EXPR,
+    .changes = true,
     .run = run_display,
 };
 
@@ -414,5 +418,6 @@ const struct command command_undisplay = {
     .help = "",
     .theme = THEME_LOOK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = display_delete,
 };

@@ -30,6 +30,7 @@ struct session { /* the trace points into it: not to be copied */
     long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
+    unsigned prompts; /* that were set so far */
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;
