@@ -8,8 +8,24 @@
 #define MIX_PANEL   (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
 #define MIX_SCRATCH (MIX_RUN * MIX_PANEL + MATMUL_ROWS * MIX_RUN) /* and the rows' part in it */
 
+/* Outputs o .. o+count-1 (at most a vector) of mix_steps. */
+EXPAND void mix_steps_part(const enum dtype t, const int n, const int steps, const float *x,
+                           size_t x_stride, const void *w, ptrdiff_t in_stride, int o, int count,
+                           float *sums)
+{
+    for (int s = 0; s < steps; s++) {
+        vec weights = weights_load_n(t, weights_at(t, w, s * in_stride + o), count, vec_set(0));
+        for (int i = 0; i < n; i++) {
+            float *sum = sums + i * (STRIP / n) + o;
+            vec v = vec_set(x[(size_t)i * x_stride + (size_t)s]);
+            vec_store_n(sum, count, vec_fma(v, weights, vec_load(sum)));
+        }
+    }
+}
+
 /* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
- * Sums pass through the cache once for that many inputs; the next as many are fetched. */
+ * Sums pass through the cache once for that many inputs. Weights are read from whole cache lines
+ * on: tensors lie anywhere in a file, and loads across lines cost a sixth of the memory's rate. */
 EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const float *x,
                       size_t x_stride, const void *w, ptrdiff_t in_stride, int count, float *sums)
 {
@@ -22,7 +38,10 @@ EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const fl
         for (int i = 0; i < n; i++)
             v[i][s] = vec_set(x[(size_t)i * x_stride + (size_t)s]);
     }
-    int o = 0;
+    const uintptr_t size = t == DTYPE_F32 ? 4 : 2, line = VEC_LANES * size;
+    int o = least((int)((line - (uintptr_t)w % line) % line / size), count);
+    if (o > 0)
+        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, 0, o, sums);
     for (; o + VEC_LANES <= count; o += VEC_LANES) {
         vec sum[FEW_MIX_ROWS];
         UNROLL
@@ -30,7 +49,6 @@ EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const fl
             sum[i] = vec_load(sums + i * (STRIP / n) + o);
         UNROLL
         for (int s = 0; s < steps; s++) {
-            __builtin_prefetch(weights_at(t, row[s], o + steps * in_stride), 0, 2);
             vec weights = weights_load(t, weights_at(t, row[s], o));
             UNROLL
             for (int i = 0; i < n; i++)
@@ -40,14 +58,8 @@ EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const fl
         for (int i = 0; i < n; i++)
             vec_store(sums + i * (STRIP / n) + o, sum[i]);
     }
-    if (o < count) {
-        for (int s = 0; s < steps; s++) {
-            vec weights = weights_load_n(t, weights_at(t, row[s], o), count - o, vec_set(0));
-            for (int i = 0; i < n; i++)
-                vec_store(sums + i * (STRIP / n) + o,
-                          vec_fma(v[i][s], weights, vec_load(sums + i * (STRIP / n) + o)));
-        }
-    }
+    if (o < count)
+        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, o, count - o, sums);
 }
 
 /* n rows, a strip of outputs that lie side by side. w: at (first output, 0). */

@@ -3,19 +3,12 @@
  * checkpoint strides. */
 #include "engine/forward/trace.h"
 #include "tests/support/bits.h"
+#include "tests/support/checkpoints.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#define FOLDER "tests/golden/models"
 #define TOKENS 37 /* past every window and original length of the golden models */
 
 /* How a sequence is run. */
@@ -34,7 +27,7 @@ static void open_run(struct run *r, const char *name, const char *isa, int threa
 {
     char why[256] = "", path[300];
     memset(r, 0, sizeof *r);
-    snprintf(path, sizeof path, FOLDER "/%s", name);
+    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     r->ledger = ledger_open();
     r->backend = backend_open("cpu", &(struct backend_options){threads, isa}, why);
     if (!r->backend)
@@ -188,17 +181,7 @@ static void test_model(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[64];
-    int n = 0;
-    struct dirent **list;
-    int found = scandir(FOLDER, &list, NULL, alphasort);
-    for (int i = 0; i < found; i++)
-        if (list[i]->d_name[0] != '.' && n < 64)
-            tests[n++] = (struct CMUnitTest){
-                .name = list[i]->d_name, .test_func = test_model, .initial_state = list[i]->d_name};
-    if (n == 0) {
-        fprintf(stderr, "no checkpoint in " FOLDER "\n");
-        return 1;
-    }
+    static struct CMUnitTest tests[CHECKPOINTS_MOST];
+    int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_model);
     return _cmocka_run_group_tests("bits", tests, (size_t)n, NULL, NULL);
 }

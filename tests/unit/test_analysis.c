@@ -4,20 +4,13 @@
 #include "engine/analysis/heads.h"
 #include "engine/analysis/lens.h"
 #include "engine/debug/session.h"
+#include "tests/support/checkpoints.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#define FOLDER "tests/golden/models"
 #define TOKENS 13
 
 struct fixture {
@@ -38,7 +31,7 @@ static void open_model(struct fixture *f, const char *name)
     /* Repetitions, so that there is something to be a duplicate of. */
     static const int32_t ids[TOKENS] = {3, 7, 1, 3, 7, 1, 9, 3, 3, 2, 7, 1, 4};
     memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, FOLDER "/%s", name);
+    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     f->ledger = ledger_open();
     must(session_open(&f->s, f->ledger, path, &(struct session_options){.n_threads = 1}, &f->err),
          f);
@@ -135,21 +128,8 @@ static void test_heads(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[130];
-    int n = 0;
-    struct dirent **list;
-    int found = scandir(FOLDER, &list, NULL, alphasort);
-    for (int i = 0; i < found; i++) {
-        if (list[i]->d_name[0] == '.' || n > 126)
-            continue;
-        tests[n++] = (struct CMUnitTest){
-            .name = list[i]->d_name, .test_func = test_model, .initial_state = list[i]->d_name};
-        tests[n++] = (struct CMUnitTest){
-            .name = list[i]->d_name, .test_func = test_heads, .initial_state = list[i]->d_name};
-    }
-    if (n == 0) {
-        fprintf(stderr, "no checkpoint in " FOLDER "\n");
-        return 1;
-    }
+    static struct CMUnitTest tests[2 * CHECKPOINTS_MOST];
+    int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_model);
+    n = checkpoints_add(tests, n, 2 * CHECKPOINTS_MOST, test_heads);
     return _cmocka_run_group_tests("analysis", tests, (size_t)n, NULL, NULL);
 }

@@ -2,19 +2,12 @@
  * are those that looking at every place in token-major order finds, on every golden checkpoint. */
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
+#include "tests/support/checkpoints.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#define FOLDER "tests/golden/models"
 #define TOKENS 29
 #define MOST   4000
 
@@ -33,7 +26,7 @@ static void open_model(struct fixture *f, const char *name, int chunk)
     char path[300];
     int32_t ids[TOKENS];
     memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, FOLDER "/%s", name);
+    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     f->ledger = ledger_open();
     struct session_options o = {.n_threads = 1, .trace.chunk = chunk};
     if (!session_open(&f->s, f->ledger, path, &o, &f->err))
@@ -286,24 +279,9 @@ static void test_every_failing_allocation(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[140];
-    int n = 0;
-    struct dirent **list;
-    int found = scandir(FOLDER, &list, NULL, alphasort);
-    for (int i = 0; i < found; i++) {
-        if (list[i]->d_name[0] == '.' || n > 128)
-            continue;
-        tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
-                                         .test_func = test_same_stops,
-                                         .initial_state = list[i]->d_name};
-        tests[n++] = (struct CMUnitTest){.name = list[i]->d_name,
-                                         .test_func = test_same_stops_after_an_edit,
-                                         .initial_state = list[i]->d_name};
-    }
-    if (n == 0) {
-        fprintf(stderr, "no checkpoint in " FOLDER "\n");
-        return 1;
-    }
+    static struct CMUnitTest tests[2 * CHECKPOINTS_MOST + 3];
+    int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_same_stops);
+    n = checkpoints_add(tests, n, 2 * CHECKPOINTS_MOST, test_same_stops_after_an_edit);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_counts);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bad_conditions_are_told_at_once);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_failing_allocation);

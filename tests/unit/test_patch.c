@@ -3,19 +3,12 @@
  * positions and operations on every golden checkpoint. */
 #include "engine/debug/patch.h"
 #include "tests/support/bits.h"
+#include "tests/support/checkpoints.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-#define FOLDER "tests/golden/models"
 #define TOKENS 23
 #define ROUNDS 24
 
@@ -38,7 +31,7 @@ static void open_run(struct run *r, const char *name, int chunk, int stride)
 {
     char why[256] = "", path[300];
     memset(r, 0, sizeof *r);
-    snprintf(path, sizeof path, FOLDER "/%s", name);
+    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     r->ledger = ledger_open();
     r->backend = backend_open("cpu", &(struct backend_options){1, NULL}, why);
     if (!r->backend)
@@ -245,18 +238,8 @@ static void test_numbers_and_errors(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[65];
-    int n = 0;
-    struct dirent **list;
-    int found = scandir(FOLDER, &list, NULL, alphasort);
-    for (int i = 0; i < found; i++)
-        if (list[i]->d_name[0] != '.' && n < 64)
-            tests[n++] = (struct CMUnitTest){
-                .name = list[i]->d_name, .test_func = test_cone, .initial_state = list[i]->d_name};
-    if (n == 0) {
-        fprintf(stderr, "no checkpoint in " FOLDER "\n");
-        return 1;
-    }
+    static struct CMUnitTest tests[CHECKPOINTS_MOST + 1];
+    int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_cone);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_numbers_and_errors);
     return _cmocka_run_group_tests("patch", tests, (size_t)n, NULL, NULL);
 }
