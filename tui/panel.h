@@ -3,7 +3,12 @@
  * A panel never touches the session while it draws. `refresh` reads what the panel will show at
  * its size, into the panel's own memory; `draw` shows that. The app calls refresh, on the worker's
  * thread, only for panels that can be seen and whose state is old; never beside a command. So a
- * long command, or a long refresh, leaves the screen answering.
+ * long command, or a long refresh, leaves the screen answering. No two functions of one panel run
+ * at the same time; `key` and `draw` look at copies of what the session says, since a command may
+ * be running beside them.
+ *
+ * What takes long is read in pieces: refresh returns after a while with `more` set, the app draws
+ * what is there and calls it again. Interrupted, it keeps what it has and goes on from there.
  */
 #ifndef MIDPASS_PANEL_H
 #define MIDPASS_PANEL_H
@@ -39,11 +44,13 @@ enum mouse_action { MOUSE_PRESS, MOUSE_DOUBLE, MOUSE_WHEEL_UP, MOUSE_WHEEL_DOWN 
 
 /* What the user looks at, beside the session's cursor; shared by all panels. */
 struct selection {
-    int layer;    /* whose attention and sites are shown */
-    int head;     /* under the cursor */
-    bool *large;  /* [n_heads] chosen heads, shown large */
-    int position; /* the row that keys act on: a token */
-    bool follow;  /* layer and position follow the session's cursor */
+    int layer;     /* whose attention and sites are shown */
+    int head;      /* under the cursor */
+    bool *large;   /* [n_heads] chosen heads, shown large */
+    int position;  /* the row that keys act on: a token */
+    bool follow;   /* layer and position follow the session's cursor */
+    bool chosen;   /* a token was chosen, whose rank and probability are shown; else the one that */
+    int32_t token; /* came next in the sequence, or is best */
 };
 
 /* The line being typed, drawn as the console's last line. */
@@ -97,8 +104,7 @@ struct panel_kind {
     void (*title)(const struct panel *p, struct text *out);
     enum key_result (*key)(struct panel *p, int key, struct text *line); /* may be NULL */
     /* x, y in the panel's contents. May be NULL. */
-    enum key_result (*mouse)(struct panel *p, enum mouse_action a, int x, int y,
-                             struct text *line);
+    enum key_result (*mouse)(struct panel *p, enum mouse_action a, int x, int y, struct text *line);
     /* Moves to the next match of a search (/), from where the panel's cursor stands, backwards if
      * back. False: no match. May be NULL. */
     bool (*search)(struct panel *p, const char *needle, bool back);
@@ -111,6 +117,7 @@ struct panel {
     int w, h;         /* of the last refresh */
     uint64_t version; /* view->version at the last refresh */
     bool wants;       /* refresh even if the version is the same */
+    bool more;        /* set by refresh: it has more to read, and wants to go on */
 };
 
 struct panel *panel_open(const struct panel_kind *k, struct view *v, struct error *err);
