@@ -13,6 +13,8 @@ struct options {
     struct ledger *ledger;
     const char *model, *prompt, *ids; /* NULL: not given */
     bool batch, json, plan, help, version;
+    bool plain; /* a prompt without the screen */
+    bool slow;  /* the screen draws at most twice a second */
     struct session_options session;
     struct action *actions; /* in the order given */
     int n_actions;

@@ -323,8 +323,8 @@ static const struct topic {
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
-                                          "tokens", "patches", "timing",  NULL};
+static const char *const topic_words[] = {"model",       "sites",   "program", "memory", "tokens",
+                                          "breakpoints", "patches", "timing",  NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

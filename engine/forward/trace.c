@@ -195,6 +195,13 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
                               vm_slot(t->vm, c->frame, t->model->program.block_slot[layer]), true);
     if (t->done[layer] < end)
         t->done[layer] = end;
+    atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
+}
+
+void trace_aim(struct trace *t, int n)
+{
+    if (atomic_load(&t->work_goal) < n)
+        atomic_store(&t->work_goal, n);
 }
 
 bool trace_compute(struct trace *t, int n, struct error *err)
@@ -203,6 +210,7 @@ bool trace_compute(struct trace *t, int n, struct error *err)
     int L = trace_layers(t);
     if (n <= trace_rows(t))
         return true;
+    trace_aim(t, n);
     /* Scratch first: pages must not take the memory that running them needs. */
     int most = n - trace_rows(t) < t->chunk ? n - trace_rows(t) : t->chunk;
     if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||

@@ -13,6 +13,8 @@
 
 #include "engine/model/model.h"
 
+#include <stdatomic.h>
+
 #define TRACE_CHUNK 512 /* positions that a prompt runs in at once, unless told otherwise */
 
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
@@ -69,6 +71,10 @@ struct trace {
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
+    /* For another thread to look at while this one computes: blocks x positions that are done,
+     * and the position that the motion goes to (0: nobody said). */
+    atomic_long work_done;
+    atomic_int work_goal;
 };
 
 bool trace_open(struct trace *t, const struct model *m, const struct trace_options *o,
@@ -92,6 +98,8 @@ bool trace_has(const struct trace *t, int position, int op);
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
  * was finished stays. */
 bool trace_compute(struct trace *t, int n, struct error *err);
+/* Says how far the motion under way will compute, for who shows its progress (work_goal). */
+void trace_aim(struct trace *t, int n);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
  * block), from where it stands. After the last block's last op the position counts as
  * computed. The tail's ops are never run ahead: trace_read computes them when asked. */
