@@ -132,6 +132,8 @@ static bool read_labels(struct attention_panel *a, const struct session *s, uint
     mem_free(s->ledger, a->labels);
     a->labels =
         mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)(p->rows + p->columns), LABEL_BYTES, err);
+    a->label_rows = a->labels ? p->rows : 0;
+    a->label_columns = a->labels ? p->columns : 0;
     if (!a->labels)
         return false;
     for (int i = 0; ok && i < p->rows; i++)
@@ -213,7 +215,8 @@ static bool read_edges(struct attention_panel *a, struct session *s, uint64_t st
     spec.rows = spec.q1 - spec.q0;
     spec.columns = spec.k1 - spec.k0;
     int n = spec.rows * spec.columns, room = a->place.h - 1;
-    a->n_edges = 0;
+    a->n_edges = a->n_edge_labels = 0;
+    a->edges_of = a->mode;
     if (!numeric_label(s, s->trace.ids[a->query], a->query_label, err) ||
         !numeric_label(s, s->trace.ids[a->key], a->key_label, err) ||
         !scan_set(&a->list, &spec, &a->head, err) ||
@@ -236,6 +239,7 @@ static bool read_edges(struct attention_panel *a, struct session *s, uint64_t st
     for (int i = 0; ok && i < room; i++)
         ok = numeric_label(s, s->trace.ids[edges[a->edge_top + i].at], a->edge_labels[i], err);
     a->n_edges = ok ? a->n_edges : 0;
+    a->n_edge_labels = ok ? room : 0;
     return ok;
 }
 

@@ -127,7 +127,7 @@ static void draw_maps(const struct attention_panel *a, struct region r)
             region_printf(r, i * p->each_w, p->y,
                           theme_style(t, a->maps[i] == a->head ? ROLE_SELECTED : ROLE_TITLE), "H%d",
                           a->maps[i]);
-        if (a->labels)
+        if (a->label_rows == p->rows && a->label_columns == p->columns)
             draw_labels(a, r, i, row, column);
         heatmap_draw(t, &m, map_region(a, r, i));
     }
@@ -144,10 +144,12 @@ static void draw_edges(const struct attention_panel *a, struct region r)
     region_printf(r, 0, p->y, theme_style(t, ROLE_TITLE),
                   from ? "H%d  from %d %s" : "H%d  into %d %s", a->head, from ? a->query : a->key,
                   from ? a->query_label : a->key_label);
-    if (a->n_edges == 0)
+    if (a->n_edges == 0 || a->edges_of != a->mode) {
         numeric_words(region_part(r, 0, p->y + 1, r.w, p->h - 1), "nothing read yet",
                       theme_style(t, ROLE_DIM));
-    for (int i = 0; i < p->h - 1 && a->edge_top + i < a->n_edges; i++) {
+        return;
+    }
+    for (int i = 0; i < p->h - 1 && i < a->n_edge_labels; i++) {
         const struct edge *e = &a->edges[a->edge_top + i];
         bool here = a->edge_top + i == a->edge_at;
         struct style s = theme_style(t, here ? ROLE_SELECTED : ROLE_TEXT);
@@ -184,7 +186,8 @@ static void draw_info(const struct attention_panel *a, struct region r)
             snprintf(q, sizeof q, "%d-%d", qa, qb);
         if (kb > ka)
             snprintf(k, sizeof k, "%d-%d", ka, kb);
-        float value = cells ? cells[row * p->columns + column] : -INFINITY;
+        bool there = cells && a->large.spec.rows == p->rows && a->large.spec.columns == p->columns;
+        float value = there ? cells[row * p->columns + column] : -INFINITY;
         if (isinf(value) && value < 0)
             snprintf(number, sizeof number, "%s",
                      ka > qb               ? "not seen"

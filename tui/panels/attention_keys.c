@@ -82,7 +82,7 @@ static enum key_result choose_head(struct attention_panel *a, int head)
 static enum key_result edge_chosen(struct attention_panel *a)
 {
     struct selection *sel = &a->base.view->selection;
-    if (a->edge_at < 0 || a->edge_at >= a->n_edges)
+    if (a->edges_of != a->mode || a->edge_at < 0 || a->edge_at >= a->n_edges)
         return KEY_DONE;
     int at = a->edges[a->edge_at].at;
     if (a->mode == ATTENTION_FROM) {
@@ -98,9 +98,9 @@ static enum key_result edge_chosen(struct attention_panel *a)
 static enum key_result edit(const struct attention_panel *a, struct text *line)
 {
     int q = a->query, k = a->key;
-    if (a->mode == ATTENTION_FROM && a->edge_at < a->n_edges)
+    if (a->edges_of == a->mode && a->mode == ATTENTION_FROM && a->edge_at < a->n_edges)
         k = a->edges[a->edge_at].at;
-    if (a->mode == ATTENTION_INTO && a->edge_at < a->n_edges)
+    if (a->edges_of == a->mode && a->mode == ATTENTION_INTO && a->edge_at < a->n_edges)
         q = a->edges[a->edge_at].at;
     /* `set` is for the position stood at. */
     if (q == a->position)
@@ -158,7 +158,7 @@ enum key_result attention_key(struct panel *p, int key, struct text *line)
         return KEY_SHARED;
     case 'o':
         a->mode = (enum attention_mode)((a->mode + 1) % 3);
-        a->edge_at = a->edge_top = 0;
+        a->edge_at = 0;
         return KEY_REFRESH;
     case '+':
     case '=':

@@ -47,10 +47,12 @@ struct attention_panel {
     struct attention_scan strip, large, list;
     bool reading;                /* there is more */
     char (*labels)[LABEL_BYTES]; /* of rows, then of columns */
-    uint64_t labels_of;          /* what they were made for */
+    int label_rows, label_columns;
+    uint64_t labels_of; /* what they were made for */
     char query_label[LABEL_BYTES], key_label[LABEL_BYTES];
     struct edge *edges; /* by weight */
-    int n_edges;
+    int n_edges, n_edge_labels;
+    enum attention_mode edges_of;
     char (*edge_labels)[LABEL_BYTES]; /* of the lines that are seen */
 };
 

@@ -153,7 +153,9 @@ static bool turn_over(struct lens_panel *p, struct session *s, struct error *err
 {
     size_t n = 2 * (size_t)p->n_layers;
     uint64_t stamp = numeric_stamp(p->base.view), sequence = sequence_of(s, p->position);
-    if (!p->now) {
+    if (!p->now || !p->before) {
+        mem_free(s->ledger, p->now);
+        mem_free(s->ledger, p->before);
         p->now = mem_alloc_array(s->ledger, MEM_VIEWS, n, sizeof *p->now, err);
         p->before = mem_alloc_array(s->ledger, MEM_VIEWS, n, sizeof *p->before, err);
         if (!p->now || !p->before)
@@ -193,8 +195,11 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
         return true;
     p->n_layers = s->model.program.n_layers;
     p->position = numeric_clamp(sel->position, 0, s->trace.n_ids - 1);
-    if (program_find(&s->model.program, SITE_RESID_MID, 0) < 0)
-        p->middle = false; /* attention and MLP side by side: there is nothing between them */
+    /* Where attention and MLP stand side by side there is nothing between them. */
+    bool middle = p->wants_middle && program_find(&s->model.program, SITE_RESID_MID, 0) >= 0;
+    if (middle != p->middle)
+        p->line = middle ? 2 * p->line + 1 : p->line / 2;
+    p->middle = middle;
     int first = op_of(p, s, p->middle ? 0 : 1);
     if (!session_has(s, p->position, first, &why)) {
         snprintf(p->words, sizeof p->words, "%.290s", why.text);
@@ -281,8 +286,7 @@ static enum key_result key_pressed(struct panel *panel, int key, struct text *li
         sel->chosen = false;
         return KEY_SHARED;
     case 'a':
-        p->middle = !p->middle;
-        p->line = 0;
+        p->wants_middle = !p->wants_middle;
         return KEY_REFRESH;
     case 'f':
         sel->follow = true;

@@ -25,7 +25,8 @@ struct lens_row {
 
 struct lens_panel {
     struct panel base;
-    bool middle; /* after attention, too */
+    bool wants_middle; /* after attention, too: asked for */
+    bool middle;       /* and shown */
     int top, line, column;
 
     /* as of the last refresh */

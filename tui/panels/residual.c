@@ -101,12 +101,16 @@ static bool read_bars(struct residual_panel *p, struct session *s, double deadli
     size_t d = (size_t)s->model.config.d_model;
     uint64_t stamp = numeric_stamp(p->base.view);
     bool had = p->has_direction, ok = true, same = p->rows_of == p->position && p->stamp == stamp;
-    if (!p->row) {
-        p->n_rows = p->n_layers + 1;
-        p->row = mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)p->n_rows, sizeof *p->row, err);
+    if (!p->row || !p->direction) {
+        mem_free(s->ledger, p->row);
+        mem_free(s->ledger, p->direction);
+        p->n_rows = 0;
+        p->row =
+            mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)p->n_layers + 1, sizeof *p->row, err);
         p->direction = mem_alloc_array(s->ledger, MEM_VIEWS, d, sizeof *p->direction, err);
         if (!p->row || !p->direction)
             return false;
+        p->n_rows = p->n_layers + 1;
     }
     if (!same || !p->has_direction)
         ok = read_direction(p, s, err);
@@ -152,8 +156,8 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
     }
     p->n = s->trace.n_ids;
     sel->layer = numeric_clamp(sel->layer, 0, p->n_layers - 1);
-    if (p->line != 0 || sel->layer != 0)
-        p->line = sel->layer + 1;
+    p->embedded = p->embedded && sel->layer == 0;
+    p->line = p->embedded ? 0 : sel->layer + 1;
     int room = h > 2 ? map ? heatmap_rows(panel->view->theme, h - 2) : h - 2 : h > 1 ? h - 1 : 1;
     p->body = numeric_least(p->n_layers + 1, room);
     p->top = numeric_scroll(p->top, p->line, p->n_layers + 1, p->body);
@@ -179,6 +183,7 @@ static enum key_result move(struct residual_panel *p, int lines, int positions)
     struct selection *sel = &p->base.view->selection;
     int columns = p->mode == RESIDUAL_BARS ? p->n : p->spec.columns;
     p->line = numeric_clamp(p->line + lines, 0, p->n_layers);
+    p->embedded = p->line == 0;
     if (lines)
         sel->layer = p->line > 0 ? p->line - 1 : 0;
     if (positions && columns > 0) {

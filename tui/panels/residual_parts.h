@@ -33,7 +33,8 @@ struct residual_map_spec {
 struct residual_panel {
     struct panel base;
     enum residual_mode mode;
-    int top; /* first row shown */
+    int top;       /* first row shown */
+    bool embedded; /* the cursor is above layer 0 */
 
     /* as of the last refresh */
     char words[300];                          /* why there is nothing; "" */

@@ -196,11 +196,12 @@ static enum key_result move(struct value_panel *v, int lines, int columns)
     if (v->mode == VALUE_HEATMAP && v->count > 0) { /* by cells, as far as they reach */
         int many = v->wrapped ? v->pooled : v->map_columns;
         int n = v->wrapped ? v->count : v->slice_columns;
-        int step = numeric_clamp(n / many, 1, n);
+        int step = numeric_clamp(n / (many > 0 ? many : 1), 1, n);
         by = columns * step;
         cell = v->wrapped ? v->map_columns * step
                           : v->slice_columns *
-                                numeric_clamp(v->slice_rows / v->map_rows, 1, v->slice_rows);
+                                numeric_clamp(v->slice_rows / (v->map_rows > 0 ? v->map_rows : 1),
+                                              1, v->slice_rows);
     }
     int to = v->at + by + lines * cell;
     if (to >= 0 && to < v->count)
