@@ -70,7 +70,8 @@ bool numeric_label(const struct session *s, int32_t id, char out[LABEL_BYTES], s
             p++;
             n--;
         }
-        text_add_shown(&shown, n > 0 ? p : "\"\"", n > 0 ? n : 2, false);
+        /* Nothing but blanks would not be seen. */
+        text_add_shown(&shown, p, n, strspn(p, " ") >= n);
         ok = text_ok(&shown, err);
     }
     if (ok) {

@@ -20,7 +20,7 @@ uint64_t numeric_stamp(const struct view *v);
 /* The session that is looked at; NULL, with the reason in words, while there is no prompt. */
 struct session *numeric_session(const struct view *v, char words[300]);
 
-/* A token as a label: safe to show, without the blank in front, "\"\"" if nothing is left. */
+/* A token as a label: safe to show, without the blank in front; blanks alone in quotes. */
 #define LABEL_BYTES 48
 bool numeric_label(const struct session *s, int32_t id, char out[LABEL_BYTES], struct error *err);
 
