@@ -107,7 +107,10 @@ static void close_model(struct fixture *f)
 static struct panel *open_panel(struct fixture *f, const struct panel_kind *k)
 {
     struct panel *p = mem_alloc(f->ledger, MEM_VIEWS, k->size, &f->err);
-    must(p != NULL, f);
+    if (!p) {
+        fail_msg("%s", f->err.text);
+        return NULL;
+    }
     p->kind = k;
     p->view = &f->view;
     must(!k->open || k->open(p, &f->err), f);

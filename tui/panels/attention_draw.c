@@ -153,10 +153,10 @@ static void draw_edges(const struct attention_panel *a, struct region r)
         const struct edge *e = &a->edges[a->edge_top + i];
         bool here = a->edge_top + i == a->edge_at;
         struct style s = theme_style(t, here ? ROLE_SELECTED : ROLE_TEXT);
-        int y = p->y + 1 + i, x = 1;
+        int y = p->y + 1 + i;
         region_put(r, 0, y, here ? theme_sign(t, SIGN_CURSOR) : " ", s);
-        x += region_text(r, x, y, 6, numeric_probability((double)e->weight, number), s);
-        x = 6 + region_printf(r, 6, y, s, "%s %-5d", from ? "k" : "q", e->at) + 1;
+        region_text(r, 1, y, 5, numeric_probability((double)e->weight, number), s);
+        int x = 6 + region_printf(r, 6, y, s, "%s %-5d", from ? "k" : "q", e->at) + 1;
         x += region_text_cut(r, x, y, 14, a->edge_labels[i], theme_sign(t, SIGN_ELLIPSIS), s);
         x = x < 28 ? 28 : x + 1;
         if (r.w - x > 3 && isfinite(e->weight))
