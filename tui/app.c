@@ -217,10 +217,10 @@ static bool loop(struct app *a, struct error *err)
         int wait = later ? (int)((drawn + pause - app_now()) * 1000) + 1 : -1;
         if (held != KEY_NONE && (wait < 0 || wait > 20))
             wait = 20;
-        struct pollfd fds[] = {{terminal_input_fd(), POLLIN, 0},
+        struct pollfd fds[] = {{line_in(), POLLIN, 0},
                                {worker_fd(a->worker), POLLIN, 0},
                                {signals_fd(), POLLIN, 0},
-                               {terminal_log_fd(), POLLIN, 0}};
+                               {line_log(), POLLIN, 0}};
         poll(fds, 4, later && wait < 0 ? 0 : wait);
         if (fds[2].revents)
             take_signals(a);

@@ -2,6 +2,7 @@
  *
  *   app.c      opening, the loop, closing        frame.c    drawing one frame
  *   jobs.c     commands and refreshes            keys.c     what a key does
+ *   here.c     what is copied of the session     ask.c      the prompt
  *   words.c    attn, focus, layout, mouse, ...   overlay.c  help and palette over the panels
  *   remember.c layouts from one day to the next
  *
@@ -14,6 +15,7 @@
 
 #include "tui/app.h"
 #include "tui/layout.h"
+#include "tui/line.h"
 #include "tui/panels/console.h"
 #include "tui/panels/panels.h"
 #include "tui/prompt.h"
@@ -124,10 +126,20 @@ bool app_panel_seen(struct app *a, const char *name); /* has a place now */
 /* ---- keys.c ---- */
 
 void keys_take(struct app *a, int key, const struct terminal_mouse *mouse);
-/* Opens the prompt with a line written out. */
-void keys_ask(struct app *a, enum asking why, const char *line);
 void keys_focus(struct app *a, int place);
 extern const struct key_help app_keys[]; /* ends with keys NULL */
+
+/* ---- ask.c ---- */
+
+/* Opens the prompt with a line written out. */
+void ask_open(struct app *a, enum asking why, const char *line);
+void ask_takes(struct app *a, int key, bool alone); /* a key while the prompt is open */
+void ask_search(struct app *a, bool back);          /* the next match in the focused panel */
+
+/* ---- here.c ---- */
+
+/* After a command: where the session stands, and whether panels and patches are other now. */
+void here_look(struct app *a);
 
 /* ---- words.c ---- */
 

@@ -37,21 +37,7 @@ void keys_focus(struct app *a, int place)
     /* In the console one types. */
     if (a->panel[l->place[place].kind] && panels_kind(l->place[place].kind) == &panel_console &&
         a->asking == ASK_NOTHING)
-        keys_ask(a, ASK_COMMAND, "");
-}
-
-void keys_ask(struct app *a, enum asking why, const char *line)
-{
-    a->asking = why;
-    a->reverse = false;
-    prompt_open(why == ASK_SEARCH ? "/" : PROMPT_LEAD, line, why == ASK_COMMAND);
-    a->dirty = true;
-}
-
-static void say_below(struct app *a, const char *text)
-{
-    snprintf(a->message, sizeof a->message, "%s", text);
-    a->dirty = true;
+        ask_open(a, ASK_COMMAND, "");
 }
 
 static void run(struct app *a, const char *line)
@@ -62,102 +48,6 @@ static void run(struct app *a, const char *line)
     jobs_add(a, JOB_COMMAND, line);
     if (a->job == JOB_REFRESH)
         jobs_yield(a);
-}
-
-/* ---- the prompt ---- */
-
-static void search(struct app *a, bool back)
-{
-    struct panel *p = app_focused(a);
-    if (!a->needle[0])
-        say_below(a, "nothing was searched for yet: / asks");
-    else if (!p || !p->kind->search)
-        say_below(a, "this panel has nothing to search");
-    else if (!p->kind->search(p, a->needle, back))
-        say_below(a, "not found");
-    else
-        p->wants = true;
-    a->dirty = true;
-}
-
-static void prompt_answer(struct app *a, enum prompt_result result)
-{
-    enum asking why = a->asking;
-    a->dirty = true;
-    if (result == PROMPT_MORE)
-        return;
-    a->asking = ASK_NOTHING;
-    if (result == PROMPT_CANCELLED)
-        return;
-    if (why == ASK_SEARCH) {
-        if (*prompt_line())
-            snprintf(a->needle, sizeof a->needle, "%s", prompt_line());
-        search(a, false);
-        return;
-    }
-    jobs_add(a, JOB_COMMAND, prompt_line());
-    if (a->job == JOB_REFRESH)
-        jobs_yield(a);
-    /* In the console one types on. */
-    struct panel *p = app_focused(a);
-    if (p && p->kind == &panel_console)
-        keys_ask(a, ASK_COMMAND, "");
-}
-
-/* In the console the keys that a line has no use for scroll it. */
-static bool is_scrolling(int key)
-{
-    return key == KEY_PAGE_UP || key == KEY_PAGE_DOWN;
-}
-
-static void prompt_takes(struct app *a, int key, bool alone)
-{
-    struct panel *p = app_focused(a);
-    if (a->pasting) {
-        /* Lines of a paste run one after the other, as if they had been typed. */
-        if (key == KEY_TABULATOR)
-            key = ' ';
-        else if (key < ' ' && key != KEY_RETURN)
-            return;
-    }
-    if (key == KEY_TABULATOR && a->asking == ASK_SEARCH)
-        return;
-    if (key == KEY_BACK_TAB || (key == KEY_TABULATOR && !*prompt_text())) {
-        /* An empty line has nothing to complete: Tab goes on to the next panel. */
-        prompt_close();
-        a->asking = ASK_NOTHING;
-        keys_take(a, key, NULL);
-        return;
-    }
-    if (key == KEY_FUNCTION_1) {
-        overlay_open(a, OVERLAY_HELP);
-        return;
-    }
-    if (key == 12 || key == 16 || key == 26) { /* Ctrl-L, Ctrl-P with nothing typed, Ctrl-Z */
-        if (key == 12)
-            terminal_redraw();
-        else if (key == 26)
-            terminal_suspend();
-        else if (!*prompt_text())
-            overlay_open(a, OVERLAY_PALETTE);
-        if (key != 16 || !*prompt_text()) {
-            a->dirty = true;
-            return;
-        }
-    }
-    if (key == KEY_CTRL_C && a->job != JOB_NONE && a->job != JOB_REFRESH) {
-        jobs_interrupt(a);
-        return;
-    }
-    if (is_scrolling(key) && p && p->kind->key) {
-        struct text line;
-        text_init(&line, a->ledger, MEM_VIEWS);
-        p->kind->key(p, key, &line);
-        text_fini(&line);
-        a->dirty = true;
-        return;
-    }
-    prompt_answer(a, prompt_key(key, alone));
 }
 
 /* ---- the panel ---- */
@@ -182,7 +72,7 @@ static bool panel_answer(struct app *a, struct panel *p, enum key_result result,
         run(a, text);
         break;
     case KEY_PROMPT:
-        keys_ask(a, ASK_COMMAND, text);
+        ask_open(a, ASK_COMMAND, text);
         break;
     }
     a->dirty = true;
@@ -276,7 +166,7 @@ static void ask_about_here(struct app *a, const char *command)
 {
     char line[100];
     snprintf(line, sizeof line, "%s %s", command, a->here.site);
-    keys_ask(a, ASK_COMMAND, line);
+    ask_open(a, ASK_COMMAND, line);
 }
 
 static void follow(struct app *a)
@@ -353,14 +243,14 @@ static void screen_takes(struct app *a, int key)
         grow(a, 1, 0);
         break;
     case '/':
-        keys_ask(a, ASK_SEARCH, "");
+        ask_open(a, ASK_SEARCH, "");
         break;
     case ']':
     case '[':
-        search(a, key == '[');
+        ask_search(a, key == '[');
         break;
     case ':':
-        keys_ask(a, ASK_COMMAND, "");
+        ask_open(a, ASK_COMMAND, "");
         break;
     case KEY_ESCAPE:
         follow(a);
@@ -369,7 +259,7 @@ static void screen_takes(struct app *a, int key)
         if (key >= '1' && key <= '9')
             keys_focus(a, key - '1');
         else if (key < 0x80 && begins_command(key))
-            keys_ask(a, ASK_COMMAND, letter);
+            ask_open(a, ASK_COMMAND, letter);
         else
             return;
     }
@@ -418,7 +308,7 @@ void keys_take(struct app *a, int key, const struct terminal_mouse *mouse)
     if (key == KEY_PASTE_BEGIN || key == KEY_PASTE_END) {
         a->pasting = key == KEY_PASTE_BEGIN;
         if (a->pasting && a->asking == ASK_NOTHING && a->opened)
-            keys_ask(a, ASK_COMMAND, "");
+            ask_open(a, ASK_COMMAND, "");
     } else if (key == 'q' && (small || !a->opened)) {
         a->leaving = true;
     } else if (!a->opened || small) {
@@ -431,16 +321,16 @@ void keys_take(struct app *a, int key, const struct terminal_mouse *mouse)
             mouse_takes(a, mouse);
     } else if (a->asking != ASK_NOTHING || a->pasting) {
         if (a->asking == ASK_NOTHING)
-            keys_ask(a, ASK_COMMAND, "");
-        prompt_takes(a, key, a->key_alone);
+            ask_open(a, ASK_COMMAND, "");
+        ask_takes(a, key, a->key_alone);
     } else if (anywhere(a, key)) {
         /* done */
     } else if (a->reverse) {
         reverse_takes(a, key);
     } else if (p && p->kind == &panel_console && key >= ' ' && key < KEY_SPECIAL &&
                key != KEY_RUBOUT && key != ':') {
-        keys_ask(a, ASK_COMMAND, "");
-        prompt_takes(a, key, true);
+        ask_open(a, ASK_COMMAND, "");
+        ask_takes(a, key, true);
     } else if (key == KEY_RETURN && p && p->kind == &panel_console) {
         run(a, "");
     } else if (!panel_takes(a, key)) {

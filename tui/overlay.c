@@ -105,7 +105,7 @@ static void choose(struct app *a)
         return;
     }
     snprintf(line, sizeof line, "%s ", e->name);
-    keys_ask(a, ASK_COMMAND, line);
+    ask_open(a, ASK_COMMAND, line);
 }
 
 static void filter_key(struct app *a, int key)

@@ -1,6 +1,6 @@
 #include "tui/signals.h"
 
-#include "tui/terminal.h"
+#include "tui/line.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +49,7 @@ static void on_signal(int sig)
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     (void)context;
-    terminal_emergency();
+    line_emergency();
     for (int i = 0; i < N_FAULTS; i++)
         if (faults[i] == sig)
             sigaction(sig, &before[N_NOTED + i], NULL);

@@ -1,19 +1,19 @@
 /* terminal.c - the only file that knows ncurses. */
 #include "tui/terminal.h"
 
+#include "tui/line.h"
+
 #include <curses.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <langinfo.h>
 #include <locale.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <term.h>
-#include <termios.h>
 #include <unistd.h>
 #include <wchar.h>
 
@@ -23,47 +23,18 @@ static struct {
     bool started;
     struct ledger *ledger;
     SCREEN *screen;
-    FILE *out, *in;      /* curses writes to a file in memory and reads the terminal */
-    int memory;          /* that file */
-    int tty_in, tty_out; /* the terminal itself */
-    int saved[3];        /* what 0, 1 and 2 were */
-    int log[2];
-    struct termios modes;
+    FILE *out, *in; /* curses writes to a file in memory and reads the terminal */
+    int memory;     /* that file */
     struct cells shown;
     bool all; /* nothing of what is on the screen is known */
     int w, h, x, y;
-    bool utf8, mouse, pastes, lost;
+    bool utf8, mouse, pastes;
     uint16_t *pair_of; /* [PALETTE, PALETTE] */
     int n_pairs, room_pairs;
-    char leave[256]; /* what puts the screen back, ready for a signal handler */
-    size_t n_leave;
-    unsigned long long bytes;
-} it = {.memory = -1, .tty_in = -1, .tty_out = -1, .log = {-1, -1}};
-
-/* Set while the modes are ours: read by signal handlers. */
-static volatile sig_atomic_t taken;
+} it = {.memory = -1};
 
 static const char paste_on[] = "\033[?2004h", paste_off[] = "\033[?2004l";
 static const char mouse_on[] = "\033[?1000h\033[?1006h", mouse_off[] = "\033[?1006l\033[?1000l";
-
-/* ---- bytes to the terminal ---- */
-
-static void send(const char *s, size_t n)
-{
-    while (n > 0 && !it.lost) {
-        ssize_t k = write(it.tty_out, s, n);
-        if (k > 0) {
-            s += k;
-            n -= (size_t)k;
-            it.bytes += (unsigned long long)k;
-        } else if (k < 0 && errno == EAGAIN) {
-            struct pollfd p = {.fd = it.tty_out, .events = POLLOUT};
-            poll(&p, 1, 1000);
-        } else if (k == 0 || errno != EINTR) {
-            it.lost = true;
-        }
-    }
-}
 
 /* Sends what curses has written since. */
 static void forward(void)
@@ -73,58 +44,11 @@ static void forward(void)
     fflush(it.out);
     lseek(it.memory, 0, SEEK_SET);
     while ((n = read(it.memory, buffer, sizeof buffer)) > 0)
-        send(buffer, (size_t)n);
+        line_send(buffer, (size_t)n);
     lseek(it.memory, 0, SEEK_SET);
-    if (ftruncate(it.memory, 0) != 0)
-        it.lost = true;
-}
-
-/* ---- modes ---- */
-
-static void take_modes(void)
-{
-    struct termios t = it.modes;
-    t.c_iflag &= ~(tcflag_t)(BRKINT | ICRNL | INLCR | IGNCR | ISTRIP | IXON | PARMRK);
-    t.c_oflag &= ~(tcflag_t)OPOST;
-    t.c_lflag &= ~(tcflag_t)(ECHO | ECHONL | ICANON | ISIG | IEXTEN);
-    t.c_cc[VMIN] = 1;
-    t.c_cc[VTIME] = 0;
-    tcsetattr(it.tty_in, TCSADRAIN, &t);
-    taken = 1;
-}
-
-static void give_modes(void)
-{
-    taken = 0;
-    tcsetattr(it.tty_in, TCSADRAIN, &it.modes);
-}
-
-void terminal_emergency(void)
-{
-    if (!taken)
-        return;
-    taken = 0;
-    for (size_t at = 0; at < it.n_leave;) {
-        ssize_t n = write(it.tty_out, it.leave + at, it.n_leave - at);
-        if (n <= 0)
-            break;
-        at += (size_t)n;
-    }
-    tcsetattr(it.tty_in, TCSANOW, &it.modes);
-    for (int fd = 0; fd < 3; fd++)
-        if (it.saved[fd] >= 0)
-            dup2(it.saved[fd], fd);
-}
-
-static void add_leave(const char *s)
-{
-    if (!s || s == (const char *)-1)
-        return;
-    size_t n = strlen(s);
-    if (it.n_leave + n > sizeof it.leave)
-        return;
-    memcpy(it.leave + it.n_leave, s, n);
-    it.n_leave += n;
+    /* (a file in memory: what would fail here fails nowhere) */
+    int rc = ftruncate(it.memory, 0);
+    (void)rc;
 }
 
 static void add_leave_capability(const char *name)
@@ -132,7 +56,7 @@ static void add_leave_capability(const char *name)
     /* Delays ($<5>) are for terminals of wire and paper. */
     const char *s = tigetstr(name);
     if (s && s != (const char *)-1 && !strstr(s, "$<"))
-        add_leave(s);
+        line_add_leave(s);
 }
 
 /* Bracketed paste and the mouse are private modes that others ignore, but not all. */
@@ -146,41 +70,8 @@ static bool is_xterm_like(const char *name)
     return false;
 }
 
-/* ---- where 0, 1 and 2 go ---- */
-
-static bool redirect(struct error *err)
+static void close_files(void)
 {
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (nothing < 0 || pipe2(it.log, O_CLOEXEC) != 0) {
-        if (nothing >= 0)
-            close(nothing);
-        return error_set(err, ERR_FILE, "the screen needs a pipe: %s", strerror(errno));
-    }
-    fcntl(it.log[0], F_SETFL, O_NONBLOCK);
-    fflush(stdout);
-    dup2(nothing, 0);
-    dup2(it.log[1], 1);
-    dup2(it.log[1], 2);
-    close(nothing);
-    return true;
-}
-
-static void direct_back(void)
-{
-    fflush(stdout);
-    for (int fd = 0; fd < 3; fd++)
-        if (it.saved[fd] >= 0)
-            dup2(it.saved[fd], fd);
-}
-
-static void close_all(void)
-{
-    int *fds[] = {&it.saved[0], &it.saved[1], &it.saved[2], &it.log[0], &it.log[1]};
-    for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
-        if (*fds[i] >= 0)
-            close(*fds[i]);
-        *fds[i] = -1;
-    }
     if (it.out)
         fclose(it.out);
     else if (it.memory >= 0)
@@ -188,7 +79,19 @@ static void close_all(void)
     if (it.in)
         fclose(it.in);
     it.out = it.in = NULL;
-    it.memory = it.tty_in = it.tty_out = -1;
+    it.memory = -1;
+}
+
+static void close_screen(void)
+{
+    if (it.screen)
+        delscreen(it.screen);
+    it.screen = NULL;
+    cells_fini(&it.shown);
+    mem_free(it.ledger, it.pair_of);
+    it.pair_of = NULL;
+    close_files();
+    line_close();
 }
 
 /* ---- starting ---- */
@@ -213,7 +116,7 @@ static bool open_screen(struct error *err)
         return error_set(err, ERR_UNSUPPORTED, "TERM is not set: what terminal is this?");
     it.memory = memfd_create("midpass-screen", MFD_CLOEXEC);
     it.out = it.memory < 0 ? NULL : fdopen(it.memory, "w");
-    it.in = it.tty_in < 0 ? NULL : fdopen(it.tty_in, "r");
+    it.in = fdopen(fcntl(line_in(), F_DUPFD_CLOEXEC, 10), "r");
     if (!it.out || !it.in)
         return error_set(err, ERR_FILE, "the screen's files: %s", strerror(errno));
     /* Asked first: newterm would lose some memory over a name that it does not know. */
@@ -242,18 +145,17 @@ static bool open_screen(struct error *err)
     define_key("\033[I", KEY_MAX + 3); /* focus in and out, if something asked for them */
     define_key("\033[O", KEY_MAX + 3);
     it.mouse = false;
-    it.n_leave = 0;
     it.pastes = is_xterm_like(name);
     if (it.pastes) {
-        add_leave(paste_off);
-        add_leave(mouse_off);
+        line_add_leave(paste_off);
+        line_add_leave(mouse_off);
     }
     add_leave_capability("sgr0");
     add_leave_capability("rmkx");
     add_leave_capability("rmcup");
     add_leave_capability("cnorm"); /* last: some keep a cursor's looks with the screen */
     if (!tigetstr("rmcup") || tigetstr("rmcup") == (char *)-1)
-        add_leave("\r\n");
+        line_add_leave("\r\n");
     return true;
 }
 
@@ -271,36 +173,21 @@ static void find_colours(struct terminal_facts *facts)
 
 bool terminal_start(struct ledger *l, struct terminal_facts *facts, struct error *err)
 {
-    for (int fd = 0; fd < 3; fd++)
-        it.saved[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 10);
     it.ledger = l;
-    it.lost = false;
-    it.bytes = 0;
-    it.tty_in = fcntl(0, F_DUPFD_CLOEXEC, 10);
-    it.tty_out = it.saved[1];
     it.utf8 = facts->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    if (!line_open(err))
+        return false;
     it.pair_of = mem_alloc_array(l, MEM_OTHER, (size_t)PALETTE * PALETTE, sizeof *it.pair_of, err);
-    bool ok = it.pair_of && cells_init(&it.shown, l, 1, 1, err);
-    if (ok && tcgetattr(it.tty_in, &it.modes) != 0)
-        ok = error_set(err, ERR_FILE, "standard input is no terminal: %s", strerror(errno));
-    ok = ok && open_screen(err);
-    if (ok)
-        ok = redirect(err);
-    if (!ok) {
-        if (it.screen)
-            delscreen(it.screen);
-        it.screen = NULL;
-        cells_fini(&it.shown);
-        mem_free(l, it.pair_of);
-        it.pair_of = NULL;
-        close_all();
+    if (!it.pair_of || !cells_init(&it.shown, l, 1, 1, err) || !open_screen(err) ||
+        !line_redirect(err)) {
+        close_screen();
         return false;
     }
     find_colours(facts);
     it.started = true;
-    take_modes();
+    line_take_modes();
     if (it.pastes)
-        send(paste_on, sizeof paste_on - 1);
+        line_send(paste_on, sizeof paste_on - 1);
     it.w = it.h = 0;
     int w, h;
     terminal_measure(&w, &h);
@@ -315,14 +202,8 @@ void terminal_stop(void)
     curs_set(1);
     endwin();
     forward();
-    terminal_emergency();
-    direct_back();
-    delscreen(it.screen);
-    it.screen = NULL;
-    cells_fini(&it.shown);
-    mem_free(it.ledger, it.pair_of);
-    it.pair_of = NULL;
-    close_all();
+    line_emergency();
+    close_screen();
 }
 
 void terminal_suspend(void)
@@ -335,8 +216,7 @@ void terminal_suspend(void)
     terminal_mouse_on(false);
     endwin();
     forward();
-    send(it.leave, it.n_leave);
-    give_modes();
+    line_give();
     sigemptyset(&normal.sa_mask);
     sigaction(SIGTSTP, &normal, &own);
     sigemptyset(&set);
@@ -354,11 +234,11 @@ void terminal_resume(void)
 {
     if (!it.started)
         return;
-    take_modes();
+    line_take_modes();
     if (it.pastes)
-        send(paste_on, sizeof paste_on - 1);
+        line_send(paste_on, sizeof paste_on - 1);
     if (it.mouse)
-        send(mouse_on, sizeof mouse_on - 1);
+        line_send(mouse_on, sizeof mouse_on - 1);
     terminal_redraw();
 }
 
@@ -367,7 +247,7 @@ void terminal_resume(void)
 bool terminal_measure(int *w, int *h)
 {
     struct winsize size = {0};
-    if (ioctl(it.tty_out, TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) {
+    if (ioctl(line_out(), TIOCGWINSZ, &size) != 0 || size.ws_col == 0 || size.ws_row == 0) {
         size.ws_col = it.w > 0 ? (unsigned short)it.w : 80;
         size.ws_row = it.h > 0 ? (unsigned short)it.h : 24;
     }
@@ -477,7 +357,7 @@ bool terminal_show(const struct cells *c, int x, int y, struct error *err)
         move(it.h - 1, 0);
     refresh();
     forward();
-    return !it.lost || error_set(err, ERR_FILE, "the terminal is gone");
+    return !line_lost() || error_set(err, ERR_FILE, "the terminal is gone");
 }
 
 /* ---- keys ---- */
@@ -544,20 +424,5 @@ void terminal_mouse_on(bool on)
               NULL);
     mouseinterval(on ? 150 : 0);
     forward();
-    send(on ? mouse_on : mouse_off, on ? sizeof mouse_on - 1 : sizeof mouse_off - 1);
-}
-
-int terminal_input_fd(void)
-{
-    return it.tty_in;
-}
-
-int terminal_log_fd(void)
-{
-    return it.log[0];
-}
-
-unsigned long long terminal_bytes(void)
-{
-    return it.bytes;
+    line_send(on ? mouse_on : mouse_off, on ? sizeof mouse_on - 1 : sizeof mouse_off - 1);
 }

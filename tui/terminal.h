@@ -2,8 +2,7 @@
  *
  * terminal.c alone knows ncurses. What curses sends goes into a file in memory first and from
  * there to the terminal in one piece: so that bytes can be counted, and a slow line gets whole
- * frames. While the screen is open, standard output and error go to a pipe instead (libraries and
- * shell commands write there), and standard input is empty. There is one terminal.
+ * frames (line.h). There is one terminal.
  */
 #ifndef MIDPASS_TERMINAL_H
 #define MIDPASS_TERMINAL_H
@@ -30,8 +29,6 @@ void terminal_stop(void); /* as it was before; twice is fine */
 void terminal_suspend(void);
 /* Takes it again where somebody else stopped and continued the program. */
 void terminal_resume(void);
-/* Puts modes and screen back with nothing but what a signal handler may call. */
-void terminal_emergency(void);
 
 /* Looks at the real size; whether it changed. At least 1 x 1. */
 bool terminal_measure(int *w, int *h);
@@ -43,9 +40,5 @@ void terminal_redraw(void); /* the next show sends everything */
 /* The next key, KEY_NONE if none is there now. Never waits longer than an escape takes. */
 int terminal_key(struct terminal_mouse *mouse);
 void terminal_mouse_on(bool on);
-
-int terminal_input_fd(void);
-int terminal_log_fd(void); /* what others wrote to standard output and error; non-blocking */
-unsigned long long terminal_bytes(void); /* sent so far */
 
 #endif
