@@ -3,6 +3,7 @@
 #include "engine/debug/command.h"
 #include "engine/debug/place.h"
 #include "engine/model/plan.h"
+#include "tui/prompt.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +19,7 @@ struct batch {
     struct console console;
     volatile int *interrupt;
     bool broken; /* standard output takes no more */
-    bool typed;  /* a terminal gives the lines: a prompt is shown */
+    bool typed;  /* a terminal gives the lines: a person is asked for them */
 };
 
 /* Every report is flushed: whoever reads a pipe waits for it. */
@@ -125,16 +126,8 @@ static bool read_line(struct batch *b, struct text *line)
     for (;;) {
         c = getc(stdin);
         if (c == EOF && errno == EINTR && *b->interrupt) {
-            /* Ctrl-C while typing gives the line up. */
             clearerr(stdin);
-            if (!b->typed)
-                return false;
-            text_clear(line);
-            fputs("\n(midpass) ", stdout);
-            fflush(stdout);
-            *b->interrupt = 0;
-            errno = 0;
-            continue;
+            return false;
         }
         if (c == EOF || c == '\n')
             break;
@@ -148,18 +141,31 @@ static bool read_line(struct batch *b, struct text *line)
     return c != EOF || line->n > 0;
 }
 
+/* The same from a person, with history and completion. */
+static bool ask_line(struct batch *b, struct text *line)
+{
+    const char *typed = prompt_read(PROMPT_LEAD, b->interrupt);
+    text_clear(line);
+    if (typed)
+        text_add(line, typed);
+    return typed != NULL;
+}
+
 static int run_stdin(struct batch *b)
 {
     struct text line;
+    struct error no_prompt = {0};
     int status = EXIT_FINE;
+    struct completion_source source = {.ledger = b->options->ledger, .console = &b->console};
+    struct prompt_options prompt = {.ledger = b->options->ledger, .source = &source};
     b->typed = !b->options->batch && isatty(STDIN_FILENO);
     b->console.interactive = b->typed;
+    if (b->typed && !prompt_start(&prompt, &no_prompt))
+        return failed(b, NULL, 0, &no_prompt);
     text_init(&line, b->options->ledger, MEM_OTHER);
     while (!b->console.quit && !b->broken) {
-        if (b->typed && (fputs("(midpass) ", stdout) < 0 || fflush(stdout) != 0))
-            b->broken = true;
         errno = 0;
-        if (!read_line(b, &line))
+        if (!(b->typed ? ask_line(b, &line) : read_line(b, &line)))
             break;
         struct error err = {0};
         status = text_ok(&line, &err) ? run_line(b, line.data ? line.data : "", line.n)
@@ -172,6 +178,7 @@ static int run_stdin(struct batch *b)
         status = EXIT_STOPPED;
     if (b->typed && !b->console.quit)
         putchar('\n');
+    prompt_stop();
     text_fini(&line);
     return status;
 }

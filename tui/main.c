@@ -1,4 +1,5 @@
 /* main.c - midpass MODEL [PROMPT]: options, signals, and who takes over from there. */
+#include "tui/app.h"
 #include "tui/batch.h"
 
 #include "engine/model/safetensors.h"
@@ -76,6 +77,23 @@ static int print(const char *s)
     return EXIT_FAILED;
 }
 
+/* The screen where there is a terminal for it; else the prompt. */
+static int open_front(const struct options *o)
+{
+    struct error err = {0};
+    bool unsuited = true;
+    int status = EXIT_FINE;
+    if (!o->batch && !o->plain && !o->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
+        status = app_run(o, &interrupt, &unsuited, &err);
+        if (unsuited)
+            fprintf(stderr, "midpass: %s; going on without the screen, as with --plain\n",
+                    err.text);
+        else if (err.code)
+            batch_error(o, &err);
+    }
+    return unsuited ? batch_run(o, &interrupt) : status;
+}
+
 static int run(struct ledger *l, int argc, char **argv)
 {
     struct options o;
@@ -92,7 +110,7 @@ static int run(struct ledger *l, int argc, char **argv)
     } else if (o.plan) {
         status = batch_plan(&o);
     } else {
-        status = batch_run(&o, &interrupt);
+        status = open_front(&o);
     }
     options_fini(&o);
     return status;
