@@ -55,7 +55,6 @@ struct app {
     struct session session;
     struct report report;
     struct console console;
-    bool opened, leaving;
     int status;
 
     /* what runs (jobs.c) */
@@ -63,16 +62,12 @@ struct app {
     enum job job;
     struct text line; /* of the command that runs */
     struct error job_error;
-    bool job_ok;
     double job_since;
     long work_before; /* trace.work_done at its start */
     struct panel *refreshing;
     int refresh_w, refresh_h;
-    bool yielding; /* a refresh was interrupted for something else, and is to run again */
-    bool stopped;  /* the user interrupted */
     struct waiting *queue;
     int n_queue;
-    bool pinned;           /* attn chose the layer: it does not follow */
     uint64_t patches_mark; /* changes when a patch does */
     struct here here;
     char panel_error[200]; /* the last one told */
@@ -83,18 +78,22 @@ struct app {
     int w, h, cursor_x, cursor_y;
     struct layout layouts[N_LAYOUTS];
     int layout, focus; /* focus: a place of the layout */
-    bool zoom, dirty, arranged;
     struct panel *panel[PANELS_MOST];
     char message[200]; /* in the bar, until the next key */
 
     /* what is asked (keys.c, overlay.c) */
     enum asking asking;
-    bool pasting, reverse, key_alone; /* reverse: r was pressed */
-    char needle[100];                 /* of the last search */
     enum overlay overlay;
     int overlay_at, overlay_top;
+    char needle[100]; /* of the last search */
     char filter[40];
-    bool layouts_changed;
+
+    bool opened, leaving, job_ok;
+    bool yielding; /* a refresh was interrupted for something else, and is to run again */
+    bool stopped;  /* the user interrupted */
+    bool pinned;   /* attn chose the layer: it does not follow */
+    bool zoom, dirty, arranged, layouts_changed;
+    bool pasting, key_alone, reverse; /* reverse: r was pressed */
 };
 
 double app_now(void); /* seconds */

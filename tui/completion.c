@@ -278,11 +278,10 @@ bool completion_find(struct completion *c, const struct completion_source *s, co
         c->closes = true;
         add_commands(&f);
     } else {
-        size_t name = end, slash = start;
+        size_t slash = start;
         while (slash < end && line[slash] != '/')
             slash++;
-        name = slash;
-        const struct command *k = command_find(line + start, name - start, 0, NULL);
+        const struct command *k = command_find(line + start, slash - start, 0, NULL);
         bool file = k && k->takes == TAKES_FILE;
         c->from = at;
         if (quote != SIZE_MAX)

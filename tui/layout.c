@@ -188,7 +188,7 @@ static void row_heights(const struct layout *l, int h, int *height)
 /* One column of a row: its panels below each other. */
 static void arrange_column(struct layout *l, int row, int column, int x, int y, int w, int h)
 {
-    int share[LAYOUT_PLACES] = {0}, height[LAYOUT_PLACES], n = 0;
+    int share[LAYOUT_PLACES] = {0}, height[LAYOUT_PLACES] = {0}, n = 0;
     for (int i = 0; i < l->n; i++)
         if (l->place[i].row == row && l->place[i].column == column && !l->place[i].dropped) {
             share[i] = l->place[i].share;
@@ -207,10 +207,10 @@ static void arrange_column(struct layout *l, int row, int column, int x, int y, 
 
 static void arrange(struct layout *l, int y, int w, int h)
 {
-    int height[LAYOUT_PLACES];
+    int height[LAYOUT_PLACES] = {0};
     row_heights(l, h, height);
     for (int r = 0; r < l->n_rows; r++) {
-        int share[LAYOUT_PLACES] = {0}, width[LAYOUT_PLACES], n = 0, x = 1;
+        int share[LAYOUT_PLACES] = {0}, width[LAYOUT_PLACES] = {0}, n = 0, x = 1;
         for (int i = 0; i < l->n; i++)
             if (l->place[i].row == r && !l->place[i].dropped)
                 share[l->place[i].column] = l->row[r].column_share[l->place[i].column];

@@ -106,8 +106,6 @@ void line_emergency(void)
 
 void line_add_leave(const char *s)
 {
-    if (!s || s == (const char *)-1)
-        return;
     size_t n = strlen(s);
     if (it.n_leave + n > sizeof it.leave)
         return;

@@ -51,11 +51,18 @@ static void forward(void)
     (void)rc;
 }
 
+/* What the terminal is told for this, or NULL. */
+static const char *capability(const char *name)
+{
+    const char *s = tigetstr(name);
+    return (intptr_t)s == -1 ? NULL : s;
+}
+
 static void add_leave_capability(const char *name)
 {
     /* Delays ($<5>) are for terminals of wire and paper. */
-    const char *s = tigetstr(name);
-    if (s && s != (const char *)-1 && !strstr(s, "$<"))
+    const char *s = capability(name);
+    if (s && !strstr(s, "$<"))
         line_add_leave(s);
 }
 
@@ -128,7 +135,7 @@ static bool open_screen(struct error *err)
     it.screen = newterm(name, it.out, it.in);
     if (!it.screen)
         return error_set(err, ERR_UNSUPPORTED, "the terminal \"%.40s\" cannot be opened", name);
-    if (!tigetstr("cup") || tigetstr("cup") == (char *)-1) {
+    if (!capability("cup")) {
         endwin();
         return error_set(err, ERR_UNSUPPORTED, "the terminal \"%.40s\" cannot place its cursor",
                          name);
@@ -154,7 +161,7 @@ static bool open_screen(struct error *err)
     add_leave_capability("rmkx");
     add_leave_capability("rmcup");
     add_leave_capability("cnorm"); /* last: some keep a cursor's looks with the screen */
-    if (!tigetstr("rmcup") || tigetstr("rmcup") == (char *)-1)
+    if (!capability("rmcup"))
         line_add_leave("\r\n");
     return true;
 }
