@@ -87,7 +87,7 @@ bool style_equal(struct style a, struct style b)
 /* Takes one glyph off the front of *s: a character and the marks that combine with it. A terminal
  * counts columns by characters, so only what takes no column joins another. Variation selectors
  * are left out: terminals disagree about the width that they ask for. Returns its columns. */
-static int glyph_next(const char **s, char glyph[sizeof blank.glyph])
+int text_next(const char **s, char glyph[16])
 {
     utf8proc_int32_t c;
     utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)*s, -1, &c);
@@ -128,8 +128,25 @@ int text_columns(const char *s)
     char glyph[sizeof blank.glyph];
     int n = 0;
     while (*s)
-        n += glyph_next(&s, glyph);
+        n += text_next(&s, glyph);
     return n;
+}
+
+size_t text_wrap(const char *s, int w)
+{
+    char glyph[sizeof blank.glyph];
+    size_t fits = 0;
+    const char *at = s;
+    for (int columns = 0; *at;) {
+        const char *before = at;
+        columns += text_next(&at, glyph);
+        if (columns > w && before > s)
+            return fits > 0 ? fits : (size_t)(before - s);
+        /* A line may end where a blank follows, though not where nothing but blanks came. */
+        if (*at == ' ' && *before != ' ')
+            fits = (size_t)(at - s);
+    }
+    return (size_t)(at - s);
 }
 
 /* ---- regions ---- */
@@ -187,7 +204,7 @@ static void set_cell(struct region r, int x, int y, const char *glyph, int width
     at->width = (uint8_t)width;
 }
 
-/* glyph is as glyph_next made it. */
+/* glyph is as text_next made it. */
 static void put_glyph(struct region r, int x, int y, const char *glyph, int width, struct style s)
 {
     if (width == 2 && (x < 0 || x + 1 >= r.w)) {
@@ -225,7 +242,7 @@ void region_restyle(struct region r, int x, int y, int w, struct style s)
 void region_put(struct region r, int x, int y, const char *glyph, struct style s)
 {
     char one[sizeof blank.glyph] = " ";
-    int width = *glyph ? glyph_next(&glyph, one) : 1;
+    int width = *glyph ? text_next(&glyph, one) : 1;
     put_glyph(r, x, y, one, width, s);
 }
 
@@ -234,7 +251,7 @@ int region_text(struct region r, int x, int y, int max, const char *s, struct st
     char glyph[sizeof blank.glyph];
     int n = 0;
     while (*s && n < max) {
-        int width = glyph_next(&s, glyph);
+        int width = text_next(&s, glyph);
         if (n + width > max)
             put_glyph(r, x + n, y, " ", width = 1, st);
         else

@@ -71,5 +71,10 @@ int region_printf(struct region r, int x, int y, struct style st, const char *fo
 
 /* Columns that a safe string takes. */
 int text_columns(const char *s);
+/* Takes one glyph (as cell.glyph) off the front of a string that is not empty; its columns. */
+int text_next(const char **s, char glyph[16]);
+/* Bytes of s that a line of w columns (at least 1) takes, broken at a blank where there is one;
+ * the blanks at the break are not counted. More than 0 unless s is empty. */
+size_t text_wrap(const char *s, int w);
 
 #endif
