@@ -199,6 +199,14 @@ bench: ## build and run the benchmarks
 	@$(MAKE) benches
 	@set -e; for b in $(BENCHES:%.c=$(B)/%); do echo "== $$b"; $$b; done
 
+test-keys: ## 20,000 random keys and sizes for the screen, under the address sanitizer
+	@tests/tools/deps.sh install build test
+	@MIDPASS_KEYS=20000 MODE=asan TEST_TIMEOUT=1800 TEST_VERBOSE=1 $(MAKE) check T=test_keys
+
+screenshots: all ## pictures of the screen in xterm, to screenshots/
+	@tests/tools/deps.sh install screenshots
+	@tests/tools/screenshots.sh $(B)
+
 fuzz: ## run each fuzzer for FUZZ_SECONDS (60); what they find goes to build/fuzz/
 	@tests/tools/deps.sh install build fuzz
 	@MODE=fuzz $(MAKE) CC=$(if $(findstring clang,$(CC)),$(CC),clang) fuzzers
@@ -245,5 +253,6 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 FORCE:
-.PHONY: all tests benches cuda run test check test-asan test-ubsan test-valgrind test-cuda bench \
-        fuzz fuzzers golden format format-check lint man-check check-deps deps install clean help
+.PHONY: all tests benches cuda run test check test-keys screenshots test-asan test-ubsan \
+        test-valgrind test-cuda bench fuzz fuzzers golden format format-check lint man-check \
+        check-deps deps install clean help

@@ -1,6 +1,5 @@
 #include "tui/batch.h"
 
-#include "tui/history.h"
 #include "tui/rc.h"
 #include "tui/resume.h"
 
@@ -8,6 +7,7 @@
 #include "engine/debug/place.h"
 #include "engine/debug/record.h"
 #include "engine/model/plan.h"
+#include "tui/prompt.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,8 +23,7 @@ struct batch {
     struct console console;
     volatile int *interrupt;
     bool broken; /* standard output takes no more */
-    bool typed;  /* a terminal gives the lines: a prompt is shown */
-    bool silent; /* the history cannot be written, and that was told */
+    bool typed;  /* a terminal gives the lines: a person is asked for them */
 };
 
 /* Every report is flushed: whoever reads a pipe waits for it. */
@@ -134,16 +133,8 @@ static bool read_line(struct batch *b, struct text *line)
     for (;;) {
         c = getc(stdin);
         if (c == EOF && errno == EINTR && *b->interrupt) {
-            /* Ctrl-C while typing gives the line up. */
             clearerr(stdin);
-            if (!b->typed)
-                return false;
-            text_clear(line);
-            fputs("\n(midpass) ", stdout);
-            fflush(stdout);
-            *b->interrupt = 0;
-            errno = 0;
-            continue;
+            return false;
         }
         if (c == EOF || c == '\n')
             break;
@@ -157,32 +148,34 @@ static bool read_line(struct batch *b, struct text *line)
     return c != EOF || line->n > 0;
 }
 
-static void remember(struct batch *b, const struct text *line)
+/* The same from a person, with history and completion. */
+static bool ask_line(struct batch *b, struct text *line)
 {
-    struct error err = {0};
-    if (b->silent || history_append(b->options->ledger, line->data, line->n, &err))
-        return;
-    b->silent = true;
-    print_error(&err);
+    const char *lead = console_gathers(&b->console) ? PROMPT_MORE_LEAD : PROMPT_LEAD;
+    const char *typed = prompt_read(lead, b->interrupt);
+    text_clear(line);
+    if (typed)
+        text_add(line, typed);
+    return typed != NULL;
 }
 
 static int run_stdin(struct batch *b)
 {
     struct text line;
+    struct error no_prompt = {0};
     int status = EXIT_FINE;
+    struct completion_source source = {.ledger = b->options->ledger, .console = &b->console};
+    struct prompt_options prompt = {.ledger = b->options->ledger, .source = &source};
     b->typed = !b->options->batch && isatty(STDIN_FILENO);
     b->console.interactive = b->typed;
+    if (b->typed && !prompt_start(&prompt, &no_prompt))
+        return failed(b, NULL, 0, &no_prompt);
     text_init(&line, b->options->ledger, MEM_OTHER);
     while (!b->console.quit && !b->broken) {
-        if (b->typed && (fputs(console_gathers(&b->console) ? "> " : "(midpass) ", stdout) < 0 ||
-                         fflush(stdout) != 0))
-            b->broken = true;
         errno = 0;
-        if (!read_line(b, &line))
+        if (!(b->typed ? ask_line(b, &line) : read_line(b, &line)))
             break;
         struct error err = {0};
-        if (b->typed && line.data)
-            remember(b, &line);
         status = text_ok(&line, &err) ? run_line(b, line.data ? line.data : "", line.n)
                                       : failed(b, NULL, 0, &err);
         if (status != EXIT_FINE && b->options->batch)
@@ -193,6 +186,7 @@ static int run_stdin(struct batch *b)
         status = EXIT_STOPPED;
     if (b->typed && !b->console.quit)
         putchar('\n');
+    prompt_stop();
     text_fini(&line);
     return status;
 }
@@ -248,7 +242,7 @@ static int begin(struct batch *b, struct resume *r)
     return EXIT_FINE;
 }
 
-static int run_session(struct options *o, struct resume *r, volatile int *interrupt)
+int batch_run(const struct options *o, struct resume *r, volatile int *interrupt)
 {
     struct batch b = {.options = o, .interrupt = interrupt};
     struct error err = {0};
@@ -273,19 +267,6 @@ static int run_session(struct options *o, struct resume *r, volatile int *interr
     console_fini(&b.console);
     report_fini(&b.report);
     session_close(&b.session);
-    return status;
-}
-
-int batch_run(struct options *o, int argc, char **argv, volatile int *interrupt)
-{
-    struct resume r;
-    struct error err = {0};
-    int status = EXIT_FAILED;
-    if (resume_begin(&r, o, argc, argv, &err))
-        status = run_session(o, &r, interrupt);
-    else
-        batch_error(o, &err);
-    resume_fini(&r);
     return status;
 }
 

@@ -12,6 +12,8 @@ const char options_help[] =
     "in\n"
     "the local Hugging Face cache. PROMPT is run before any command.\n"
     "\n"
+    "  --plain          a prompt without the screen, for screen readers and logs\n"
+    "  --slow           the screen draws at most twice a second\n"
     "  --batch          no questions; end with a non-zero status at the first error\n"
     "  -ex COMMAND      run a command (any number of these, mixed with -x, in order)\n"
     "  -x FILE          run the commands in a file\n"
@@ -33,7 +35,9 @@ const char options_help[] =
     "  --allow FOLDER   let FOLDER/.midpassrc run, as it is now, when midpass starts there\n"
     "  --help, --version\n"
     "\n"
-    "Without -ex and -x commands are read from standard input; help lists them.\n";
+    "On a terminal this opens the screen: F1 tells its keys. Otherwise, without -ex and -x, "
+    "commands\n"
+    "are read from standard input; help lists them.\n";
 
 struct parse {
     struct options *o;
@@ -90,6 +94,10 @@ static bool *flag(struct options *o, const char *name)
         return &o->plan;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return &o->help;
+    if (strcmp(name, "--plain") == 0)
+        return &o->plain;
+    if (strcmp(name, "--slow") == 0)
+        return &o->slow;
     if (strcmp(name, "--version") == 0)
         return &o->version;
     if (strcmp(name, "--no-log") == 0)

@@ -17,7 +17,7 @@ static const struct command *const commands[] = {
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
     &command_generate,     &command_print,         &command_output,       &command_examine,
     &command_top,          &command_lens,          &command_dla,          &command_heads,
-    &command_info,         &command_break,         &command_tbreak,       &command_condition,
+    &command_attn,         &command_info,         &command_break,         &command_tbreak,       &command_condition,
     &command_ignore,       &command_watch,         &command_catch,        &command_commands,
     &command_end,          &command_display,       &command_undisplay,    &command_patch,
     &command_delete,       &command_enable,        &command_disable,      &command_save,

@@ -325,8 +325,9 @@ static const struct topic {
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",   "sites",  "program", "memory", "tokens",
-                                          "patches", "timing", "hash",    NULL};
+static const char *const topic_words[] = {"model",   "sites",   "program", "memory",
+                                          "tokens",  "breakpoints", "display", "patches",
+                                          "timing",  "hash",    NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

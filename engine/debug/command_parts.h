@@ -90,8 +90,8 @@ bool sites_match(const struct session *s, const char *word, int column, bool *ch
                  struct error *err);
 
 /* All commands, each in the file of its theme. */
-extern const struct command command_lens, command_dla, command_heads, command_break, command_tbreak,
-    command_condition, command_ignore, command_continue, command_reverse_continue,
+extern const struct command command_attn, command_lens, command_dla, command_heads, command_break,
+    command_tbreak, command_condition, command_ignore, command_continue, command_reverse_continue,
     command_reverse_step, command_reverse_stepi, command_reverse_next, command_reverse_token,
     command_run, command_ids, command_tokens, command_finish, command_token, command_step,
     command_stepi, command_next, command_until, command_goto, command_generate, command_print,

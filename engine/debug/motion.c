@@ -280,6 +280,7 @@ bool session_generate(struct session *s, int n, struct error *err)
     int logits = program_find(&s->model.program, SITE_LOGITS, 0);
     double start = now();
     int before = trace_rows(&s->trace);
+    trace_aim(&s->trace, s->trace.n_ids + n);
     bool ok = travel(s, s->trace.n_ids - 1, logits, err);
     for (int i = 0; ok && !s->stopped_by && i < n; i++)
         ok = sample(s, err) && travel(s, s->trace.n_ids - 1, logits, err);

@@ -195,6 +195,13 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
                               vm_slot(t->vm, c->frame, t->model->program.block_slot[layer]), true);
     if (t->done[layer] < end)
         t->done[layer] = end;
+    atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
+}
+
+void trace_aim(struct trace *t, int n)
+{
+    if (atomic_load(&t->work_goal) < n)
+        atomic_store(&t->work_goal, n);
 }
 
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
@@ -202,6 +209,7 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
     const struct program *p = &t->model->program;
     if (n <= t->done[layer])
         return true;
+    trace_aim(t, n);
     /* Scratch first: pages must not take the memory that running them needs. */
     int most = n - t->done[layer] < t->chunk ? n - t->done[layer] : t->chunk;
     if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||

@@ -13,6 +13,8 @@
 
 #include "engine/model/model.h"
 
+#include <stdatomic.h>
+
 #define TRACE_CHUNK 512 /* positions that a prompt runs in at once, unless told otherwise */
 
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
@@ -69,6 +71,10 @@ struct trace {
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
+    /* For another thread to look at while this one computes: blocks x positions that are done,
+     * and the position that the motion goes to (0: nobody said). */
+    atomic_long work_done;
+    atomic_int work_goal;
 };
 
 bool trace_open(struct trace *t, const struct model *m, const struct trace_options *o,
@@ -95,6 +101,8 @@ bool trace_compute(struct trace *t, int n, struct error *err);
 /* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
  * leave the lower blocks of some positions computed; this brings such a state back. */
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
+/* Says how far the motion under way will compute, for who shows its progress (work_goal). */
+void trace_aim(struct trace *t, int n);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
  * block), from where it stands. After the last block's last op the position counts as
  * computed. The tail's ops are never run ahead: trace_read computes them when asked. */
