@@ -67,7 +67,7 @@ EXPAND void mix_strip(const enum dtype t, const int n, const int steps, const fl
                       size_t x_stride, const void *w, ptrdiff_t in_stride, int n_in,
                       const float *bias, float *out, size_t out_stride, int count)
 {
-    float sums[STRIP + VEC_LANES]; /* a vector may be loaded across the end */
+    float sums[STRIP];
     for (int run = 0; run < n_in; run += MIX_RUN) {
         int k = run, end = run + least(MIX_RUN, n_in - run);
         for (int i = 0; i < n; i++)
