@@ -25,7 +25,7 @@ bool home_path(enum home_kind kind, const char *name, char *out, size_t room, st
 
 bool home_make(enum home_kind kind, struct error *err)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX] = "/";
     struct stat st;
     if (!home_path(kind, NULL, path, sizeof path, err))
         return false;

@@ -11,6 +11,7 @@
 static bool read_int(struct arguments *a, const char *what, int low, int *out, struct error *err)
 {
     int column = arguments_column(a);
+    *out = low;
     if (arguments_end(a))
         return error_at(err, ERR_USAGE, column, "%s is expected here", what);
     return arguments_int(a, what, low, MOST, 0, out, err);

@@ -150,9 +150,13 @@ static bool read_tensor(struct console *c, const char *path, const char *name, s
     else if (t->dtype == DTYPE_N)
         ok = error_set(err, ERR_UNSUPPORTED, "%s: %.80s is %s; F32, F16 and BF16 can be loaded",
                        path, t->name, t->type);
-    for (int d = 0; ok && d < t->n_dims; d++)
+    if (!ok || !t) {
+        checkpoint_close(file);
+        return false;
+    }
+    for (int d = 0; d < t->n_dims; d++)
         dims[d] = (size_t)t->dims[d];
-    ok = ok && value_set_shape(out, t->n_dims, dims, err);
+    ok = value_set_shape(out, t->n_dims, dims, err);
     for (size_t i = 0; ok && i < out->count; i++)
         value_put(out, i,
                   (double)dtype_load(t->dtype, (const char *)t->data + i * dtype_size(t->dtype)));

@@ -9,7 +9,6 @@ struct record_mark record_mark(const struct console *c)
 {
     const struct session *s = c->session;
     struct record_mark m;
-    /* All bytes, since marks are compared as such. */
     memset(&m, 0, sizeof m);
     m.prompts = s->prompts;
     m.at_start = s->at_start;
@@ -76,6 +75,17 @@ static void add_done(struct console *c, const struct record_mark *before, const 
         add_line(c, line, n, false);
 }
 
+static bool same(const struct record_mark *a, const struct record_mark *b)
+{
+    return a->prompts == b->prompts && a->at_start == b->at_start && a->position == b->position &&
+           a->op == b->op && a->n_ids == b->n_ids && a->rows == b->rows && a->pc == b->pc &&
+           a->patches == b->patches && a->last_patch == b->last_patch &&
+           a->enabled_patches == b->enabled_patches && a->breakpoints == b->breakpoints &&
+           a->last_breakpoint == b->last_breakpoint && a->printed == b->printed &&
+           a->named == b->named && a->hits == b->hits && a->done == b->done &&
+           a->sampler == b->sampler;
+}
+
 void record_add(struct console *c, const struct record_mark *before, bool changes, bool ok,
                 const char *line, size_t n)
 {
@@ -86,7 +96,7 @@ void record_add(struct console *c, const struct record_mark *before, bool change
         add_done(c, before, line, n);
         return;
     }
-    if (memcmp(before, &now, sizeof now) == 0)
+    if (same(before, &now))
         return;
     /* It failed behind what it is for: the edit holds, and computing on was interrupted. */
     bool done = before->prompts != now.prompts || before->last_patch != now.last_patch ||

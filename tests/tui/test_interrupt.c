@@ -126,7 +126,7 @@ static void test_ctrl_c(void **state)
     assert_true(took < 10); /* sanitizers and loaded machines; the whole run takes far longer */
     /* It tells where it stands, unless it was stopped before it came anywhere. */
     const char *place = strchr(said, '#');
-    int position = place ? atoi(place + 1) : 0;
+    int position = place ? (int)strtol(place + 1, NULL, 10) : 0;
     assert_in_range(position, 0, TOKENS - 2);
     /* The prompt is back, values can be read, and continue goes on from there. */
     type(fd, "print 40 + 2\n");
