@@ -4,7 +4,8 @@
 
 /* In the order of Tab where a layout does not say otherwise. */
 static const struct panel_kind *const kinds[] = {
-    &panel_program, &panel_attention, &panel_residual, &panel_lens, &panel_value, &panel_console,
+    &panel_tokens, &panel_program, &panel_attention, &panel_residual, &panel_lens,
+    &panel_top,    &panel_value,   &panel_memory,    &panel_points,   &panel_console,
 };
 
 int panels_count(void)
