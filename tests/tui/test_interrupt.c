@@ -104,7 +104,7 @@ static void test_ctrl_c(void **state)
     pid_t child = forkpty(&fd, NULL, NULL, NULL);
     if (child == 0) {
         setenv("HOME", folder_path(), 1);
-        execl(program, program, "--no-rc", "--ids", ids, folder_path(), (char *)NULL);
+        execl(program, program, "--plain", "--no-rc", "--ids", ids, folder_path(), (char *)NULL);
         _exit(127);
     }
     assert_true(child > 0);
