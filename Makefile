@@ -203,6 +203,9 @@ test-keys: ## 20,000 random keys and sizes for the screen, under the address san
 	@tests/tools/deps.sh install build test
 	@MIDPASS_KEYS=20000 MODE=asan TEST_TIMEOUT=1800 TEST_VERBOSE=1 $(MAKE) check T=test_keys
 
+golden-screens: ## write what the panels draw to tests/tui/golden/ again; look at the difference
+	@MIDPASS_GOLDEN=1 TEST_VERBOSE=1 $(MAKE) check T=test_screens
+
 screenshots: all ## pictures of the screen in xterm, to screenshots/
 	@tests/tools/deps.sh install screenshots
 	@tests/tools/screenshots.sh $(B)
@@ -253,6 +256,6 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 FORCE:
-.PHONY: all tests benches cuda run test check test-keys screenshots test-asan test-ubsan \
-        test-valgrind test-cuda bench fuzz fuzzers golden format format-check lint man-check \
+.PHONY: all tests benches cuda run test check test-keys golden-screens screenshots \
+        test-asan test-ubsan test-valgrind test-cuda bench fuzz fuzzers golden format format-check lint man-check \
         check-deps deps install clean help

@@ -11,7 +11,6 @@ struct point {
     int ignore; /* hits to pass by */
     double before, after;
     size_t text, condition; /* where they begin in strings; a condition as it was typed */
-    bool has_condition;
 };
 
 struct points_panel {
@@ -75,8 +74,7 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
                                 .hits = b->hits,
                                 .ignore = b->ignore,
                                 .text = keep_string(p, b->text),
-                                .condition = keep_string(p, b->condition),
-                                .has_condition = b->condition != NULL};
+                                .condition = keep_string(p, b->condition)};
         } else {
             const struct patch *e = &s->patches.list[i - s->breakpoints.n];
             *o = (struct point){.id = e->id,

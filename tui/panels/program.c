@@ -237,6 +237,19 @@ static void move(struct program_panel *p, int by)
     }
 }
 
+/* How far a key moves; 0: it does not. */
+static int lines_of(const struct program_panel *p, int key)
+{
+    int page = p->base.h > 1 ? p->base.h - 1 : 1;
+    return key == 'j' || key == KEY_DOWN_ARROW ? 1
+           : key == 'k' || key == KEY_UP_ARROW ? -1
+           : key == KEY_PAGE_DOWN              ? page
+           : key == KEY_PAGE_UP                ? -page
+           : key == 'g' || key == KEY_HOME_KEY ? -p->n
+           : key == 'G' || key == KEY_END_KEY  ? p->n
+                                               : 0;
+}
+
 static void fold(struct program_panel *p, bool folded)
 {
     int section = p->line[p->at].section;
@@ -296,35 +309,11 @@ static enum key_result key(struct panel *panel, int k, struct text *line)
     if (p->n == 0)
         return KEY_IGNORED;
     switch (k) {
-    case 'j':
-    case KEY_DOWN_ARROW:
-        move(p, 1);
-        return KEY_DONE;
-    case 'k':
-    case KEY_UP_ARROW:
-        move(p, -1);
-        return KEY_DONE;
-    case KEY_PAGE_DOWN:
-        move(p, panel->h > 1 ? panel->h - 1 : 1);
-        return KEY_DONE;
-    case KEY_PAGE_UP:
-        move(p, panel->h > 1 ? 1 - panel->h : -1);
-        return KEY_DONE;
-    case 'g':
-    case KEY_HOME_KEY:
-        move(p, -p->n);
-        return KEY_DONE;
-    case 'G':
-    case KEY_END_KEY:
-        move(p, p->n);
-        return KEY_DONE;
     case 'h':
-    case KEY_LEFT_ARROW:
-        fold(p, true);
-        return KEY_DONE;
     case 'l':
+    case KEY_LEFT_ARROW:
     case KEY_RIGHT_ARROW:
-        fold(p, false);
+        fold(p, k == 'h' || k == KEY_LEFT_ARROW);
         return KEY_DONE;
     case 'o':
         for (int i = 0, all = !p->folded[p->line[p->at].section]; i < p->n_sections; i++)
@@ -345,7 +334,8 @@ static enum key_result key(struct panel *panel, int k, struct text *line)
     case 'e':
         return edit(p, line);
     default:
-        return KEY_IGNORED;
+        move(p, lines_of(p, k));
+        return lines_of(p, k) ? KEY_DONE : KEY_IGNORED;
     }
 }
 
