@@ -179,6 +179,48 @@ __device__ static void mix(const float p[][4], const struct tile<H> *values, flo
     }
 }
 
+/* Whether every value of a tile is a finite number; the same in each lane. */
+template <int H> __device__ static bool all_finite(const struct tile<H> *values)
+{
+    bool odd = false;
+    for (int i = threadIdx.x % 32; i < KEYS * H / 8; i += 32) {
+        int4 v = *(const int4 *)&values->at[i / (H / 8)][i % (H / 8) * 8];
+        const int words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            odd = odd || (words[k] & 0x7f80) == 0x7f80 || (words[k] & 0x7f800000) == 0x7f800000;
+    }
+    return !__any_sync(0xffffffffu, odd);
+}
+
+/* mix() for a tile that not all queries see all of and that holds a NaN or an infinity: 0 times it
+ * would spoil the queries that do not see it, so a key is only multiplied where it is seen.
+ * t: the position of the lane's first row. */
+template <int H>
+__device__ static void mix_seen(const float p[][4], const struct tile<H> *values, int window,
+                                int s0, int t, float o[][4])
+{
+    int lane = threadIdx.x % 32, first0 = first_visible(window, t);
+    int first1 = first_visible(window, t + 8);
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll 1
+        for (int c = 0; c < 8; c++) {
+            int from = lane / 4 * 4 + c / 2, key = s0 + j * 8 + c;
+            float p0 = __shfl_sync(0xffffffffu, c % 2 ? p[j][1] : p[j][0], from);
+            float p1 = __shfl_sync(0xffffffffu, c % 2 ? p[j][3] : p[j][2], from);
+            bool seen0 = key <= t && key >= first0, seen1 = key <= t + 8 && key >= first1;
+#pragma unroll
+            for (int k = 0; k < H / 8; k++)
+#pragma unroll
+                for (int i = 0; i < 2; i++) {
+                    float v = widen(values->at[j * 8 + c][k * 8 + lane % 4 * 2 + i]);
+                    o[k][i] = seen0 ? fmaf(p0, v, o[k][i]) : o[k][i];
+                    o[k][i + 2] = seen1 ? fmaf(p1, v, o[k][i + 2]) : o[k][i + 2];
+                }
+        }
+}
+
 template <int H> __global__ void __launch_bounds__(THREADS) flash_bf16_kernel(struct flash f)
 {
     extern __shared__ __align__(16) unsigned char shared[];
@@ -241,7 +283,10 @@ template <int H> __global__ void __launch_bounds__(THREADS) flash_bf16_kernel(st
                 o[k][2 * half + 1] *= shrink;
             }
         }
-        mix<H>(s, &now->values, o);
+        if (!cut || all_finite<H>(&now->values))
+            mix<H>(s, &now->values, o);
+        else
+            mix_seen<H>(s, &now->values, f.a.window, s0, t0, o);
         __syncthreads();
     }
     fetch_wait<0>();
