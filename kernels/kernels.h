@@ -95,9 +95,9 @@ enum activation { ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU, ACT_N };
 /* silu x/(1+e^-x); gelu x/2 (1+erf(x/sqrt 2)); gelu_tanh x/2 (1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
 
 struct backend_options {
-    int n_threads;   /* 0: one for each CPU this process may run on */
-    const char *isa; /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
-    int device;      /* which GPU, from 0 */
+    int n_threads;    /* 0: one for each CPU this process may run on */
+    const char *isa;  /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
+    int device;       /* which GPU, from 0 */
     enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
 };
 

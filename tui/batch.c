@@ -227,8 +227,8 @@ int batch_plan(const struct options *o)
     text_init(&text, o->ledger, MEM_OTHER);
     struct device_options device = {o->session.device, o->session.dtype, o->session.n_threads,
                                     o->session.isa};
-    bool ok =
-        plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget, &text, &err);
+    bool ok = plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget,
+                          &text, &err);
     if (ok && o->json) {
         report_begin(&r, "cmd", "plan");
         report_string(&r, "text", text.data, text.n);

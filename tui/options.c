@@ -142,10 +142,9 @@ static bool set_value(struct parse *p, const char *name, const char *value)
 
 static bool takes_value(const char *name)
 {
-    static const char *const names[] = {"-x",    "-ex",     "--ex",     "--ids",
-                                        "--ctx", "--mem",   "--rope",   "--threads",
-                                        "--isa", "--chunk", "--stride", "--device",
-                                        "--dtype"};
+    static const char *const names[] = {"-x",       "-ex",      "--ex",      "--ids", "--ctx",
+                                        "--mem",    "--rope",   "--threads", "--isa", "--chunk",
+                                        "--stride", "--device", "--dtype"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return true;

@@ -1,9 +1,5 @@
 #include "engine/forward/vm.h"
 
-#include "engine/forward/room.h"
-
-#include <stdint.h>
-
 /* Floats of scores that a tile of rows may take where they are looked at. */
 #define WIDE_FLOATS ((size_t)1 << 22)
 
@@ -11,107 +7,6 @@ float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
 {
     const struct slot *s = &vm->model->program.slots[slot];
     return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
-}
-
-size_t vm_kv_page_bytes(const struct model *m, struct backend *b)
-{
-    return 2 * (size_t)m->config.n_layers * b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
-}
-
-struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *pages, int layer)
-{
-    size_t bytes = b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
-    return (struct kv_view){.pages = pages,
-                            .key_offset = 2 * (size_t)layer * bytes,
-                            .value_offset = (2 * (size_t)layer + 1) * bytes,
-                            .n_kv_heads = m->config.n_kv_heads,
-                            .d_head = m->config.d_head};
-}
-
-/* Scratch is replaced, not resized: its contents need not be kept. */
-static bool renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
-{
-    if (floats <= *room)
-        return true;
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, *p, *room * sizeof **p);
-    *room = 0;
-    *p = floats <= SIZE_MAX / sizeof **p
-             ? room_alloc(vm->ledger, vm->backend, MEM_SCRATCH, floats * sizeof **p, err)
-             : NULL;
-    if (!*p)
-        return false;
-    *room = floats;
-    return true;
-}
-
-/* The same in the host's memory. */
-static bool renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
-{
-    if (floats <= *room)
-        return true;
-    mem_free(vm->ledger, *p);
-    *room = 0;
-    *p = mem_alloc_array(vm->ledger, MEM_SCRATCH, floats, sizeof **p, err);
-    if (!*p)
-        return false;
-    *room = floats;
-    return true;
-}
-
-bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err)
-{
-    if (!renew(vm, &f->slots, &f->room, width * (size_t)n, err))
-        return false;
-    f->n = n;
-    return true;
-}
-
-bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
-{
-    size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
-    if (bytes <= vm->work.bytes)
-        return true;
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
-    vm->work.bytes = 0;
-    vm->work.data = room_alloc(vm->ledger, vm->backend, MEM_SCRATCH, bytes, err);
-    if (!vm->work.data)
-        return false;
-    vm->work.bytes = bytes;
-    return true;
-}
-
-size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
-{
-    size_t frame = m->program.frame_width * (size_t)n;
-    if (frame < m->program.tail_width)
-        frame = m->program.tail_width;
-    return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
-}
-
-size_t vm_room_bytes(const struct model *m, int n_keys)
-{
-    size_t rows = 4 * (size_t)m->config.n_heads * (size_t)n_keys + 4 * (size_t)m->config.n_vocab +
-                  m->program.frame_width;
-    size_t pages = (size_t)n_keys / KV_PAGE + 16;
-    /* Lists double as they grow. */
-    return rows * sizeof(float) + 2 * (size_t)n_keys * sizeof(int32_t) +
-           2 * pages * (2 * sizeof(void *) + sizeof(size_t)) + ((size_t)256 << 10);
-}
-
-void frame_fini(struct vm *vm, struct frame *f)
-{
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, f->slots, f->room * sizeof *f->slots);
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, f->wide, f->wide_room * sizeof *f->wide);
-    mem_free(vm->ledger, f->before);
-    *f = (struct frame){0};
-}
-
-void vm_fini(struct vm *vm)
-{
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
-    mem_free(vm->ledger, vm->host);
-    frame_fini(vm, &vm->live);
-    frame_fini(vm, &vm->run);
 }
 
 bool vm_sync(struct vm *vm, struct error *err)
@@ -147,7 +42,7 @@ static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_v
     if (!watched(c, v.op))
         return true;
     if (b->device) {
-        if (!renew_host(vm, &vm->host, &vm->host_room, floats, err))
+        if (!vm_renew_host(vm, &vm->host, &vm->host_room, floats, err))
             return false;
         b->read(b, vm->host, v.data, floats * sizeof(float));
         v.data = vm->host;
@@ -180,7 +75,7 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
         tile = c->n;
     /* Short of memory a smaller tile does as well. */
     while (i == first &&
-           !renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err)) {
+           !vm_renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err)) {
         if (tile == 1)
             return false;
         tile = (tile + 1) / 2;
@@ -227,7 +122,7 @@ static bool add_changes(struct vm *vm, const struct vm_call *c, const struct op 
     const float *results = c->frame->wide;
     float *rows = out;
     if (b->device) {
-        if (!renew_host(vm, &vm->host, &vm->host_room, n * (H + 1) * D, err))
+        if (!vm_renew_host(vm, &vm->host, &vm->host_room, n * (H + 1) * D, err))
             return false;
         results = vm->host;
         rows = vm->host + n * H * D;
@@ -253,7 +148,7 @@ static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *
     const struct op *op = &vm->model->program.ops[i];
     int H = op->attention.n_heads, h = op->attention.d_head, D = op->w.n_out;
     size_t floats = (size_t)c->n * (size_t)op->width;
-    if (!renew(vm, &c->frame->wide, &c->frame->wide_room, floats, err))
+    if (!vm_renew(vm, &c->frame->wide, &c->frame->wide_room, floats, err))
         return false;
     const float *z = vm_slot(vm, c->frame, op->in[0]);
     for (int head = 0; head < H; head++) {
@@ -267,7 +162,7 @@ static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *
     c->frame->result_patched = patched(c, i);
     if (!c->frame->result_patched)
         return true;
-    if (!renew_host(vm, &c->frame->before, &c->frame->before_room, floats, err))
+    if (!vm_renew_host(vm, &c->frame->before, &c->frame->before_room, floats, err))
         return false;
     vm->backend->read(vm->backend, c->frame->before, c->frame->wide, floats * sizeof(float));
     return true;
@@ -280,7 +175,8 @@ static void positions(struct vm *vm, const struct vm_call *c, const struct op *o
         int n = c->n - r < 256 ? c->n - r : 256;
         for (int k = 0; k < n; k++)
             ids[k] = c->pos0 + r + k + op->offset;
-        vm->backend->embed(vm->backend, &op->run.w, ids, n, op->f, out + (size_t)r * (size_t)op->width);
+        vm->backend->embed(vm->backend, &op->run.w, ids, n, op->f,
+                           out + (size_t)r * (size_t)op->width);
     }
 }
 
@@ -326,8 +222,8 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
         b->gain(b, x, op->run.gain, op->run.bias, out, rows, d);
         break;
     case OP_LINEAR:
-        b->matmul(b, x, (size_t)op->w.n_in, &op->run.w, op->run.bias, out, (size_t)op->width,
-                  c->n, vm->work);
+        b->matmul(b, x, (size_t)op->w.n_in, &op->run.w, op->run.bias, out, (size_t)op->width, c->n,
+                  vm->work);
         if (out && f->result_patched && op->site == SITE_ATTN_OUT) {
             f->result_patched = false;
             return add_changes(vm, c, op, out, err);

@@ -16,7 +16,8 @@ struct frame {
     float *wide;
     size_t wide_room;
     int n; /* rows of the present contents */
-    /* hook_result as it was before a patch, [n, H, D], host memory, until attn_out takes up the difference. */
+    /* hook_result as it was before a patch, [n, H, D], host memory, until attn_out takes up the
+     * difference. */
     float *before;
     size_t before_room;
     bool result_patched;
@@ -48,6 +49,10 @@ struct vm_call {
     const volatile int *interrupt;
 };
 
+/* Makes *p, with room for *room floats, large enough, in the backend's or in the host's memory.
+ * Scratch is replaced, not resized: its contents are lost. */
+bool vm_renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err);
+bool vm_renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err);
 /* Makes room in the frame for n rows of `width` floats, the program's frame_width or
  * tail_width (contents are lost if it has to grow). */
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err);

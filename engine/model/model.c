@@ -68,8 +68,8 @@ static bool emit(struct model *m, struct error *err)
     return !m->builder->failed && program_place(p, err);
 }
 
-bool model_map(struct model *m, struct ledger *l, struct backend *b, const char *folder, bool weights,
-               struct error *err)
+bool model_map(struct model *m, struct ledger *l, struct backend *b, const char *folder,
+               bool weights, struct error *err)
 {
     memset(m, 0, sizeof *m);
     m->ledger = l;

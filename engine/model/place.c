@@ -192,7 +192,7 @@ size_t model_place_bytes(const struct model *m)
     for (int i = 0; i < checkpoint_count(m->checkpoint); i++) {
         const struct tensor *t = checkpoint_tensor(m->checkpoint, i);
         for (int k = 0; k < m->program.n_ops; k++)
-            if (tensor_of(m, m->program.ops[k].w.data) == t) {
+            if (t && tensor_of(m, m->program.ops[k].w.data) == t) {
                 bytes += t->bytes / dtype_size(t->dtype) * dtype_size(device_dtype(m, t->dtype));
                 break;
             }

@@ -27,7 +27,7 @@ int plan_positions(const struct plan *p, int limit, int stride, size_t budget);
 
 /* The table of `--plan`: loads nothing. n_ctx 0: the model's limit; budget 0: what is free.
  * What does not fit is said, with what would. False only if the model cannot be read. */
-bool plan_report(struct ledger *l, const char *model, const struct device_options *device, int n_ctx,
-                 size_t budget, struct text *out, struct error *err);
+bool plan_report(struct ledger *l, const char *model, const struct device_options *device,
+                 int n_ctx, size_t budget, struct text *out, struct error *err);
 
 #endif

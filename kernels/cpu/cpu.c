@@ -202,7 +202,8 @@ static void cpu_probabilities(struct backend *b, const float *x, float *out, int
     });
 }
 
-/* ---- rows in pages ---------------------------------------------------------------------------- */
+/* ---- rows in pages ----------------------------------------------------------------------------
+ */
 
 static float *paged_row(void *const *pages, size_t offset, int d, int pos)
 {

@@ -111,8 +111,8 @@ __global__ void __launch_bounds__(THREADS) decode_kernel(struct decode d)
                     mixed[r][i] *= shrink[r];
 #pragma unroll 4
             for (int s = group; s < count; s += groups) {
-                pack<T, VEC> part = load<T, VEC>(paged<T>(d.kv, d.kv.value_offset, g, s0 + s) +
-                                                 chunk * VEC);
+                pack<T, VEC> part =
+                    load<T, VEC>(paged<T>(d.kv, d.kv.value_offset, g, s0 + s) + chunk * VEC);
 #pragma unroll
                 for (int r = 0; r < HEADS; r++)
 #pragma unroll
@@ -174,8 +174,9 @@ static void run_heads(struct cuda *c, const struct decode *d, int n)
     int h = d->a.d_head, groups = THREADS / (h / VEC);
     size_t bytes = (size_t)(HEADS + groups) * (size_t)h * sizeof(float);
     dim3 grid((unsigned)d->splits, (unsigned)(d->a.n_kv_heads * passes), (unsigned)n);
-    if (!cuda_ok(c, cudaFuncSetAttribute(decode_kernel<T, VEC, HEADS>,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+    if (!cuda_ok(c,
+                 cudaFuncSetAttribute(decode_kernel<T, VEC, HEADS>,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
                  "attention"))
         return;
     decode_kernel<T, VEC, HEADS><<<grid, THREADS, bytes, c->stream>>>(*d);

@@ -61,10 +61,10 @@ static void device_free(struct backend *b, void *p)
 static void device_read(struct backend *b, void *host, const void *p, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
-    bool ok = !c->failed && bytes > 0 &&
-              cuda_ok(c, cudaMemcpyAsync(host, p, bytes, cudaMemcpyDeviceToHost, c->stream),
-                      "reading") &&
-              cuda_ok(c, cudaStreamSynchronize(c->stream), "reading");
+    bool ok =
+        !c->failed && bytes > 0 &&
+        cuda_ok(c, cudaMemcpyAsync(host, p, bytes, cudaMemcpyDeviceToHost, c->stream), "reading") &&
+        cuda_ok(c, cudaStreamSynchronize(c->stream), "reading");
     if (!ok && bytes > 0)
         memset(host, 0, bytes); /* nobody sees them: sync() tells of the failure */
 }
@@ -166,8 +166,9 @@ void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
     size_t bytes = (size_t)(n - same) * sizeof *pages;
     memcpy(m->host + same, pages + same, bytes);
     m->n = n;
-    if (!cuda_ok(c, cudaMemcpyAsync(m->device + same, m->host + same, bytes,
-                                    cudaMemcpyHostToDevice, c->stream),
+    if (!cuda_ok(c,
+                 cudaMemcpyAsync(m->device + same, m->host + same, bytes, cudaMemcpyHostToDevice,
+                                 c->stream),
                  "listing the pages"))
         return NULL;
     /* The host's copy may change before the device has read it. */
@@ -199,11 +200,11 @@ static bool open_pool(struct cuda *c)
     int supported = 0;
     cudaMemPool_t pool;
     uint64_t keep_all = UINT64_MAX;
-    bool ok = cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, c->device) ==
-                  cudaSuccess &&
-              supported && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
-              cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all) ==
-                  cudaSuccess;
+    bool ok =
+        cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, c->device) ==
+            cudaSuccess &&
+        supported && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
+        cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all) == cudaSuccess;
     cudaGetLastError();
     return ok;
 }
@@ -249,8 +250,8 @@ static bool open_device(struct cuda *c, char why[WHY])
     return ok;
 }
 
-extern "C" __attribute__((visibility("default"))) struct backend *
-midpass_backend_open(const struct backend_options *options, char why[WHY])
+extern "C" __attribute__((visibility("default"))) struct backend *midpass_backend_open(
+    const struct backend_options *options, char why[WHY])
 {
     struct cuda *c = (struct cuda *)calloc(1, sizeof *c);
     if (!c) {

@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(THREADS) flash_kernel(struct flash f)
     float *queries = shared, *tile = shared + ROWS * h;
     for (int i = threadIdx.x; i < ROWS * h; i += THREADS) {
         int row = row0 + i / h;
-        queries[i] = row < f.n ? rounded<T>(f.q[((size_t)row * f.a.n_heads + head) * h + i % h])
-                               : 0.0f;
+        queries[i] =
+            row < f.n ? rounded<T>(f.q[((size_t)row * f.a.n_heads + head) * h + i % h]) : 0.0f;
     }
     int first = first_visible(f.a.window, t), start = first_visible(f.a.window, f.pos0 + row0);
     int last = row0 + ROWS < f.n ? f.pos0 + row0 + ROWS - 1 : f.pos0 + f.n - 1;
@@ -113,8 +113,9 @@ __global__ void __launch_bounds__(THREADS) flash_kernel(struct flash f)
 template <typename T, int COLUMNS> static void run(struct cuda *c, const struct flash *f)
 {
     size_t h = (size_t)f->a.d_head, bytes = (ROWS * h + KEYS * (h + 1)) * sizeof(float);
-    if (!cuda_ok(c, cudaFuncSetAttribute(flash_kernel<T, COLUMNS>,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+    if (!cuda_ok(c,
+                 cudaFuncSetAttribute(flash_kernel<T, COLUMNS>,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
                  "attention"))
         return;
     dim3 grid((unsigned)((f->n + ROWS - 1) / ROWS), (unsigned)f->a.n_heads);

@@ -308,8 +308,9 @@ template <int H> __global__ void __launch_bounds__(THREADS) flash_bf16_kernel(st
 template <int H> static void run(struct cuda *c, const struct flash *f)
 {
     size_t bytes = STAGES * sizeof(struct stage<H>);
-    if (!cuda_ok(c, cudaFuncSetAttribute(flash_bf16_kernel<H>,
-                                         cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+    if (!cuda_ok(c,
+                 cudaFuncSetAttribute(flash_bf16_kernel<H>,
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
                  "attention"))
         return;
     dim3 grid((unsigned)((f->n + ROWS - 1) / ROWS), (unsigned)f->a.n_heads);

@@ -47,9 +47,11 @@ static void store(struct cuda *c, const struct kv_pages *kv, size_t offset, int 
     if (!rows || c->failed || count == 0)
         return;
     if (c->b.dtype == DTYPE_BF16)
-        store_kernel<bf16><<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
+        store_kernel<bf16>
+            <<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
     else
-        store_kernel<float><<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
+        store_kernel<float>
+            <<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
     launched(c, "storing keys and values");
 }
 
@@ -85,13 +87,12 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, int 
 {
     struct cuda *c = cuda_of(b);
     size_t count = (size_t)n * (size_t)d;
-    void *const *list = c->failed || count == 0
-                            ? NULL
-                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list =
+        c->failed || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
-    rows_kernel<true><<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0,
-                                                                   (float *)rows, count);
+    rows_kernel<true>
+        <<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0, (float *)rows, count);
     launched(c, "keeping rows");
 }
 
@@ -100,12 +101,12 @@ static void rows_load(struct backend *b, void *const *pages, size_t offset, int 
 {
     struct cuda *c = cuda_of(b);
     size_t count = (size_t)n * (size_t)d;
-    void *const *list = c->failed || count == 0
-                            ? NULL
-                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list =
+        c->failed || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
-    rows_kernel<false><<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0, rows, count);
+    rows_kernel<false>
+        <<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0, rows, count);
     launched(c, "loading kept rows");
 }
 

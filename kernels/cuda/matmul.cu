@@ -90,11 +90,11 @@ static void product(struct cuda *c, const struct rows *x, const struct matrix *w
     if (pitch < least)
         pitch = least;
     blas_ok(c,
-            cublasGemmStridedBatchedEx(
-                c->blas, linear ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, group, x->n, w->n_in,
-                &one, w->data, type, (int)pitch, w->group > 0 ? w->group_stride : 0, x->data,
-                x->type, (int)x->stride, 0, &zero, out, CUDA_R_32F, (int)out_stride, group, groups,
-                CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+            cublasGemmStridedBatchedEx(c->blas, linear ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
+                                       group, x->n, w->n_in, &one, w->data, type, (int)pitch,
+                                       w->group > 0 ? w->group_stride : 0, x->data, x->type,
+                                       (int)x->stride, 0, &zero, out, CUDA_R_32F, (int)out_stride,
+                                       group, groups, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
             "matmul");
 }
 

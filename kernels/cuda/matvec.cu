@@ -140,8 +140,8 @@ static void run(struct cuda *c, const float *x, size_t x_stride, const struct la
         conv_kernel<T, N, ROUND><<<(w->n_out + 31) / 32, 32 * SHARES, 0, c->stream>>>(
             x, x_stride, *w, bias, out, out_stride, n);
     else if (wide_loads(w, x, x_stride, n))
-        linear_kernel<T, N, 16 / (int)sizeof(T), ROUND><<<blocks, THREADS, 0, c->stream>>>(
-            x, x_stride, *w, bias, out, out_stride, n);
+        linear_kernel<T, N, 16 / (int)sizeof(T), ROUND>
+            <<<blocks, THREADS, 0, c->stream>>>(x, x_stride, *w, bias, out, out_stride, n);
     else
         linear_kernel<T, N, 1, ROUND>
             <<<blocks, THREADS, 0, c->stream>>>(x, x_stride, *w, bias, out, out_stride, n);
@@ -152,13 +152,10 @@ template <typename T, bool ROUND>
 static void run_rows(struct cuda *c, const float *x, size_t x_stride, const struct matrix *m,
                      const float *bias, float *out, size_t out_stride, int n)
 {
-    struct layout<T> w = {(const T *)m->data,
-                          m->n_out,
-                          m->n_in,
-                          m->group > 0 ? m->group : m->n_out,
-                          m->out_stride,
-                          m->in_stride,
-                          m->group > 0 ? m->group_stride : 0};
+    struct layout<T> w = {
+        (const T *)m->data, m->n_out, m->n_in, m->group > 0 ? m->group : m->n_out, m->out_stride,
+            m->in_stride, m->group > 0 ? m->group_stride : 0
+    };
     if (n == 1)
         run<T, 1, ROUND>(c, x, x_stride, &w, bias, out, out_stride, n);
     else if (n <= 4)

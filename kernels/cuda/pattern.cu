@@ -83,8 +83,8 @@ static void softmax(struct backend *b, const struct attention *a, const float *x
     struct cuda *c = cuda_of(b);
     if (c->failed || n <= 0 || heads <= 0)
         return;
-    softmax_kernel<<<(unsigned)n * (unsigned)heads, THREADS, 0, c->stream>>>(a->window, x, pos0, n,
-                                                                             out);
+    softmax_kernel<<<(unsigned)n *(unsigned)heads, THREADS, 0, c->stream>>>(a->window, x, pos0, n,
+                                                                            out);
     launched(c, "softmax");
 }
 
@@ -137,11 +137,11 @@ static void mix(struct backend *b, const struct attention *a, const struct kv_vi
         return;
     dim3 grid((unsigned)n, (unsigned)heads);
     if (b->dtype == DTYPE_BF16)
-        mix_kernel<bf16><<<grid, THREADS, 0, c->stream>>>(*a, pages, pattern, pos0, n, head0, z,
-                                                         z_stride);
+        mix_kernel<bf16>
+            <<<grid, THREADS, 0, c->stream>>>(*a, pages, pattern, pos0, n, head0, z, z_stride);
     else
-        mix_kernel<float><<<grid, THREADS, 0, c->stream>>>(*a, pages, pattern, pos0, n, head0, z,
-                                                          z_stride);
+        mix_kernel<float>
+            <<<grid, THREADS, 0, c->stream>>>(*a, pages, pattern, pos0, n, head0, z, z_stride);
     launched(c, "mix");
 }
 

@@ -179,7 +179,7 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
     if (c->failed || count == 0)
         return;
     rope_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, angles, r, style, out,
-                                                                     count, heads, d_head);
+                                                                      count, heads, d_head);
     launched(c, "rope");
 }
 

@@ -31,9 +31,11 @@ static void side_open(struct side *s, const char *name, struct backend *b, int c
     snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     s->ledger = ledger_open();
     assert_non_null(s->ledger);
-    struct session_options o = {
-        .n_threads = 1, .budget = (size_t)64 << 20, .backend = b, .trace.chunk = chunk,
-        .trace.stride = stride};
+    struct session_options o = {.n_threads = 1,
+                                .budget = (size_t)64 << 20,
+                                .backend = b,
+                                .trace.chunk = chunk,
+                                .trace.stride = stride};
     if (!session_open(&s->session, s->ledger, path, &o, &s->err))
         fail_msg("%s", s->err.text);
     text_init(&s->said, s->ledger, MEM_OTHER);

@@ -1,17 +1,17 @@
-/* test_cuda_attention.c - attention on the GPU, beside the reference: step by step and at once, from
- * pages that hold NaN wherever nothing is stored, a sequence cut in several ways.
+/* test_cuda_attention.c - attention on the GPU, beside the reference: step by step and at once,
+ * from pages that hold NaN wherever nothing is stored, a sequence cut in several ways.
  *
  * A value is held against the largest value that there is: a mix is a mean of values. */
-#include "tests/kernels/cuda_compare.h"
+#include "tests/kernels/gpu.h"
 
 struct setup {
     int heads, kv_heads, h, keys, window;
 };
 
 static const struct setup setups[] = {
-    {3, 3, 64, 70, 0},    {4, 2, 16, 150, 0},   {6, 1, 20, 33, 0},    {2, 2, 7, 1, 0},
-    {2, 1, 130, 40, 0},   {8, 2, 32, 140, 5},   {3, 3, 64, 300, 1},   {4, 4, 80, 290, 130},
-    {1, 1, 128, 17, 16},  {9, 3, 1, 64, 3},     {2, 2, 256, 90, 17},  {16, 2, 96, 700, 0},
+    {3, 3, 64, 70, 0},    {4, 2, 16, 150, 0},   {6, 1, 20, 33, 0},     {2, 2, 7, 1, 0},
+    {2, 1, 130, 40, 0},   {8, 2, 32, 140, 5},   {3, 3, 64, 300, 1},    {4, 4, 80, 290, 130},
+    {1, 1, 128, 17, 16},  {9, 3, 1, 64, 3},     {2, 2, 256, 90, 17},   {16, 2, 96, 700, 0},
     {10, 1, 128, 260, 0}, {4, 2, 24, 600, 550}, {2, 2, 96, 1100, 262}, {20, 2, 48, 200, 0},
 };
 #define N_SETUPS (sizeof setups / sizeof *setups)
@@ -135,8 +135,8 @@ static void at_once(void **state)
             struct cache c = cache_open(gpu, x.s);
             float *z = put_blank(n);
             for (int from = 0; from < x.s->keys; from += cuts[i])
-                attend_part(&x, &c, from,
-                            x.s->keys - from < cuts[i] ? x.s->keys : from + cuts[i], z);
+                attend_part(&x, &c, from, x.s->keys - from < cuts[i] ? x.s->keys : from + cuts[i],
+                            z);
             float *got = get_floats(z, n);
             char what[40];
             snprintf(what, sizeof what, "attend, %d rows at a time", cuts[i]);
@@ -159,7 +159,10 @@ static void step_by_step(void **state)
         int keys = x.s->keys;
         gpu->kv_store(gpu, &c.view, 0, keys, x.far_k, x.far_v);
         for (int turn = 0; turn < 3; turn++) {
-            int n = turn == 0 ? keys : turn == 1 ? (keys + 1) / 2 : 1, pos0 = (keys - n) / (turn + 1);
+            int n = turn == 0   ? keys
+                    : turn == 1 ? (keys + 1) / 2
+                                : 1,
+                pos0 = (keys - n) / (turn + 1);
             int head0 = turn && x.s->heads > 1 ? 1 : 0, heads = x.s->heads - head0, S = pos0 + n;
             size_t count = (size_t)heads * (size_t)n * (size_t)S;
             float *scores = put_blank(count), *patterns = put_blank(count);
@@ -176,8 +179,7 @@ static void step_by_step(void **state)
                 size_t head = i / (size_t)S / (size_t)n + (size_t)head0;
                 size_t at = (head * (size_t)keys + (size_t)pos0 + row) * (size_t)keys + s;
                 float want = x.scores[at], want_p = x.patterns[at];
-                expect_near(name_of("score", x.s), &want, got + i, 0,
-                            TOLERANCE * 6 * sqrt(x.s->h));
+                expect_near(name_of("score", x.s), &want, got + i, 0, TOLERANCE * 6 * sqrt(x.s->h));
                 expect_near(name_of("pattern", x.s), &want_p, got_p + i, 0, allowed(x.s));
             }
             for (size_t i = 0; i < (size_t)n * (size_t)heads * (size_t)x.s->h; i++) {
@@ -234,5 +236,6 @@ int main(void)
         cmocka_unit_test(hidden_keys_spoil_nothing),
     };
     int failed = cmocka_run_group_tests_name("CUDA: attention, f32", tests, open_f32, close_both);
-    return failed + cmocka_run_group_tests_name("CUDA: attention, bf16", tests, open_bf16, close_both);
+    return failed +
+           cmocka_run_group_tests_name("CUDA: attention, bf16", tests, open_bf16, close_both);
 }

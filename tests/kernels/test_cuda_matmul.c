@@ -1,6 +1,6 @@
 /* test_cuda_matmul.c - products on the GPU, beside the reference: every type of weight, both
  * layouts, slices and groups, few rows and many, in f32 and in bf16. */
-#include "tests/kernels/cuda_compare.h"
+#include "tests/kernels/gpu.h"
 
 struct shape {
     int n_out, n_in, group; /* group 0: one */
@@ -57,10 +57,10 @@ static double size_of_sum(const struct matrix *w, const float *x, int o)
     ptrdiff_t at = o / group * w->group_stride + o % group * w->out_stride;
     double sum = 0;
     for (int k = 0; k < w->n_in; k++)
-        sum += fabs((double)x[k] * (double)dtype_load(w->dtype,
-                                                      (const char *)w->data +
-                                                          (at + k * w->in_stride) *
-                                                              (ptrdiff_t)dtype_size(w->dtype)));
+        sum += fabs((double)x[k] *
+                    (double)dtype_load(w->dtype, (const char *)w->data +
+                                                     (at + k * w->in_stride) *
+                                                         (ptrdiff_t)dtype_size(w->dtype)));
     return sum;
 }
 
@@ -144,5 +144,6 @@ int main(void)
         cmocka_unit_test(bad_numbers),
     };
     int failed = cmocka_run_group_tests_name("CUDA: products, f32", tests, open_f32, close_both);
-    return failed + cmocka_run_group_tests_name("CUDA: products, bf16", tests, open_bf16, close_both);
+    return failed +
+           cmocka_run_group_tests_name("CUDA: products, bf16", tests, open_bf16, close_both);
 }

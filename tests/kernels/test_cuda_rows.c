@@ -1,5 +1,5 @@
 /* test_cuda_rows.c - the CUDA backend's memory and its ops on rows, beside the reference. */
-#include "tests/kernels/cuda_compare.h"
+#include "tests/kernels/gpu.h"
 
 static void memory_holds_what_was_written(void **state)
 {

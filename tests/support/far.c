@@ -119,69 +119,69 @@ static size_t far_kv_bytes(struct backend *b, int n_kv_heads, int d_head)
         leave();                                                                                   \
     }
 
-FAR(read, (struct backend *b, void *host, const void *p, size_t bytes), host, p, bytes)
-FAR(write, (struct backend *b, void *p, const void *host, size_t bytes), p, host, bytes)
-FAR(copy, (struct backend *b, void *to, const void *from, size_t bytes), to, from, bytes)
+FAR(read, (struct backend * b, void *host, const void *p, size_t bytes), host, p, bytes)
+FAR(write, (struct backend * b, void *p, const void *host, size_t bytes), p, host, bytes)
+FAR(copy, (struct backend * b, void *to, const void *from, size_t bytes), to, from, bytes)
 FAR(embed,
-    (struct backend *b, const struct matrix *table, const int32_t *ids, int n, float scale,
+    (struct backend * b, const struct matrix *table, const int32_t *ids, int n, float scale,
      float *out),
     table, ids, n, scale, out)
-FAR(add, (struct backend *b, const float *x, const float *y, float *out, size_t count), x, y, out,
+FAR(add, (struct backend * b, const float *x, const float *y, float *out, size_t count), x, y, out,
     count)
-FAR(center, (struct backend *b, const float *x, float *out, int n, int d), x, out, n, d)
-FAR(rms, (struct backend *b, const float *x, float eps, float *scale, int n, int d), x, eps, scale,
+FAR(center, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
+FAR(rms, (struct backend * b, const float *x, float eps, float *scale, int n, int d), x, eps, scale,
     n, d)
-FAR(divide, (struct backend *b, const float *x, const float *scale, float *out, int n, int d), x,
+FAR(divide, (struct backend * b, const float *x, const float *scale, float *out, int n, int d), x,
     scale, out, n, d)
 FAR(gain,
-    (struct backend *b, const float *x, const float *gain, const float *bias, float *out, int n,
+    (struct backend * b, const float *x, const float *gain, const float *bias, float *out, int n,
      int d),
     x, gain, bias, out, n, d)
 FAR(matmul,
-    (struct backend *b, const float *x, size_t x_stride, const struct matrix *w, const float *bias,
+    (struct backend * b, const float *x, size_t x_stride, const struct matrix *w, const float *bias,
      float *out, size_t out_stride, int n, struct workspace work),
     x, x_stride, w, bias, out, out_stride, n, work)
 FAR(angles,
-    (struct backend *b, const float *inv_freq, int r, float scale, int pos0, int n, float *out),
+    (struct backend * b, const float *inv_freq, int r, float scale, int pos0, int n, float *out),
     inv_freq, r, scale, pos0, n, out)
 FAR(rope,
-    (struct backend *b, const float *x, const float *angles, int r, enum rope_style style,
+    (struct backend * b, const float *x, const float *angles, int r, enum rope_style style,
      float *out, int n, int heads, int d_head),
     x, angles, r, style, out, n, heads, d_head)
-FAR(activate, (struct backend *b, enum activation f, const float *x, float *out, size_t count), f,
+FAR(activate, (struct backend * b, enum activation f, const float *x, float *out, size_t count), f,
     x, out, count)
 FAR(gate,
-    (struct backend *b, enum activation f, const float *x, const float *y, float *out,
+    (struct backend * b, enum activation f, const float *x, const float *y, float *out,
      size_t count),
     f, x, y, out, count)
 FAR(kv_store,
-    (struct backend *b, const struct kv_view *kv, int pos0, int n, const float *keys,
+    (struct backend * b, const struct kv_view *kv, int pos0, int n, const float *keys,
      const float *values),
     kv, pos0, n, keys, values)
 FAR(rows_save,
-    (struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
+    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n,
      const float *rows),
     pages, offset, d, pos0, n, rows)
 FAR(rows_load,
-    (struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
+    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
     pages, offset, d, pos0, n, rows)
 FAR(scores,
-    (struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, int head0, int heads, float *out),
     a, kv, q, pos0, n, head0, heads, out)
 FAR(softmax,
-    (struct backend *b, const struct attention *a, const float *scores, int pos0, int n, int heads,
+    (struct backend * b, const struct attention *a, const float *scores, int pos0, int n, int heads,
      float *out),
     a, scores, pos0, n, heads, out)
 FAR(mix,
-    (struct backend *b, const struct attention *a, const struct kv_view *kv, const float *pattern,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *pattern,
      int pos0, int n, int head0, int heads, float *z, size_t z_stride),
     a, kv, pattern, pos0, n, head0, heads, z, z_stride)
 FAR(attend,
-    (struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, float *z, struct workspace work),
     a, kv, q, pos0, n, z, work)
-FAR(probabilities, (struct backend *b, const float *x, float *out, int n, int d), x, out, n, d)
+FAR(probabilities, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
 
 struct backend *far_open(int n_threads)
 {

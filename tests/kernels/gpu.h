@@ -1,4 +1,4 @@
-/* cuda_compare.h - what the tests of the CUDA backend share: it beside the scalar reference.
+/* gpu.h - what the tests of the CUDA backend share: it beside the scalar reference.
  *
  * The rule. In f32 an output may be off by a few float32 roundings of what was added up:
  * |got - want| <= TOLERANCE * (the sum of the absolute values, or the largest of them). In bf16 the
@@ -7,8 +7,8 @@
  *
  * Without a GPU every test is skipped, and the program says so; with MIDPASS_TEST_DEVICE=cuda
  * (make test-cuda) having none is a failure. */
-#ifndef MIDPASS_TESTS_KERNELS_CUDA_COMPARE_H
-#define MIDPASS_TESTS_KERNELS_CUDA_COMPARE_H
+#ifndef MIDPASS_TESTS_KERNELS_GPU_H
+#define MIDPASS_TESTS_KERNELS_GPU_H
 
 #include "tests/kernels/compare.h"
 
