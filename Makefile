@@ -222,6 +222,11 @@ lint: ## both compilers with all warnings, and clang-tidy
 	@$(MAKE) B=build/lint-clang CC=clang WERROR=1 NVCC= tests benches
 	@AVX2='$(AVX2)' AVX512='$(AVX512)' tests/tools/lint.sh \
 	    -std=c11 -D_GNU_SOURCE '-DMIDPASS_VERSION=\"$(VERSION)\"' -I. $(PKG_CFLAGS)
+man-check: ## look for faults in the man page, with mandoc or man, whichever is there
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning tui/midpass.1; \
+	elif command -v groff >/dev/null; then \
+	    said=$$(groff -man -Tutf8 -ww -z tui/midpass.1 2>&1); echo "$$said"; [ -z "$$said" ]; \
+	else echo "man-check: neither mandoc nor groff is here"; fi
 check-deps: ## fail where a part knows of another that it should not
 	@tests/tools/check-deps.sh
 deps: ## install the packages that building and testing need
@@ -233,6 +238,7 @@ install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	install -D -t $(LIBDIR) $(B)/midpass $(PLUGIN)
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/midpass/midpass $(DESTDIR)$(PREFIX)/bin/midpass
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 tui/midpass.1
 clean: ## remove build/
 	rm -rf build
 help: ## this list
@@ -240,4 +246,4 @@ help: ## this list
 
 FORCE:
 .PHONY: all tests benches cuda run test check test-asan test-ubsan test-valgrind test-cuda bench \
-        fuzz fuzzers golden format format-check lint check-deps deps install clean help
+        fuzz fuzzers golden format format-check lint man-check check-deps deps install clean help

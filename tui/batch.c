@@ -1,7 +1,12 @@
 #include "tui/batch.h"
 
+#include "tui/history.h"
+#include "tui/rc.h"
+#include "tui/resume.h"
+
 #include "engine/debug/command.h"
 #include "engine/debug/place.h"
+#include "engine/debug/record.h"
 #include "engine/model/plan.h"
 
 #include <errno.h>
@@ -19,6 +24,7 @@ struct batch {
     volatile int *interrupt;
     bool broken; /* standard output takes no more */
     bool typed;  /* a terminal gives the lines: a prompt is shown */
+    bool silent; /* the history cannot be written, and that was told */
 };
 
 /* Every report is flushed: whoever reads a pipe waits for it. */
@@ -111,8 +117,11 @@ static int run_prompt(struct batch *b)
         text_fini(&line);
         return status;
     }
-    if (session_prompt_text(&b->session, o->prompt, strlen(o->prompt), &err) &&
-        place_report(&b->report, &b->session, "run", &err))
+    struct record_mark before = record_mark(&b->console);
+    bool set = session_prompt_text(&b->session, o->prompt, strlen(o->prompt), &err);
+    if (set)
+        record_prompt(&b->console, &before);
+    if (set && place_report(&b->report, &b->session, "run", &err))
         return EXIT_FINE;
     return failed(b, NULL, 0, &err);
 }
@@ -148,6 +157,15 @@ static bool read_line(struct batch *b, struct text *line)
     return c != EOF || line->n > 0;
 }
 
+static void remember(struct batch *b, const struct text *line)
+{
+    struct error err = {0};
+    if (b->silent || history_append(b->options->ledger, line->data, line->n, &err))
+        return;
+    b->silent = true;
+    print_error(&err);
+}
+
 static int run_stdin(struct batch *b)
 {
     struct text line;
@@ -156,12 +174,15 @@ static int run_stdin(struct batch *b)
     b->console.interactive = b->typed;
     text_init(&line, b->options->ledger, MEM_OTHER);
     while (!b->console.quit && !b->broken) {
-        if (b->typed && (fputs("(midpass) ", stdout) < 0 || fflush(stdout) != 0))
+        if (b->typed && (fputs(console_gathers(&b->console) ? "> " : "(midpass) ", stdout) < 0 ||
+                         fflush(stdout) != 0))
             b->broken = true;
         errno = 0;
         if (!read_line(b, &line))
             break;
         struct error err = {0};
+        if (b->typed && line.data)
+            remember(b, &line);
         status = text_ok(&line, &err) ? run_line(b, line.data ? line.data : "", line.n)
                                       : failed(b, NULL, 0, &err);
         if (status != EXIT_FINE && b->options->batch)
@@ -189,10 +210,45 @@ static int run_all(struct batch *b)
     }
     if ((status != EXIT_FINE && o->batch) || b->console.quit || b->broken)
         return status;
-    return o->batch && o->n_actions > 0 ? status : run_stdin(b);
+    if (!o->batch || o->n_actions == 0)
+        status = run_stdin(b);
+    if (status == EXIT_FINE && console_gathers(&b->console)) {
+        struct error err = {0};
+        error_set(&err, ERR_USAGE, "commands without an end");
+        status = failed(b, NULL, 0, &err);
+    }
+    return status;
 }
 
-int batch_run(const struct options *o, volatile int *interrupt)
+static void tell(void *context, const struct error *e)
+{
+    failed(context, NULL, 0, e);
+}
+
+/* The log, or the one that is done again; then the rc files. */
+static int begin(struct batch *b, struct resume *r)
+{
+    const struct options *o = b->options;
+    struct error err = {0};
+    char told[512];
+    int status = EXIT_FINE;
+    *b->interrupt = 0;
+    if (!resume_start(r, o, &b->console, told, &err))
+        status = failed(b, NULL, 0, &err);
+    if (told[0])
+        fprintf(stderr, "midpass: %s\n", told);
+    if (o->resume) {
+        if (b->session.has_prompt && !place_report(&b->report, &b->session, "resume", &err))
+            return failed(b, NULL, 0, &err);
+        return status;
+    }
+    if (o->rc || (!o->batch && !o->no_rc))
+        rc_run(&b->console, tell, b);
+    /* Without a log one can work. */
+    return EXIT_FINE;
+}
+
+static int run_session(struct options *o, struct resume *r, volatile int *interrupt)
 {
     struct batch b = {.options = o, .interrupt = interrupt};
     struct error err = {0};
@@ -207,7 +263,9 @@ int batch_run(const struct options *o, volatile int *interrupt)
         fprintf(stderr, "midpass: %s\n", b.session.notice);
         b.session.notice[0] = '\0';
     }
-    int status = run_all(&b);
+    int status = begin(&b, r);
+    if (!b.console.quit && (status == EXIT_FINE || !o->batch))
+        status = run_all(&b);
     if (status == EXIT_FINE && b.console.quit)
         status = b.console.exit_code;
     if (b.broken)
@@ -216,6 +274,31 @@ int batch_run(const struct options *o, volatile int *interrupt)
     report_fini(&b.report);
     session_close(&b.session);
     return status;
+}
+
+int batch_run(struct options *o, int argc, char **argv, volatile int *interrupt)
+{
+    struct resume r;
+    struct error err = {0};
+    int status = EXIT_FAILED;
+    if (resume_begin(&r, o, argc, argv, &err))
+        status = run_session(o, &r, interrupt);
+    else
+        batch_error(o, &err);
+    resume_fini(&r);
+    return status;
+}
+
+int batch_sessions(const struct options *o)
+{
+    struct report r;
+    struct error err = {0};
+    report_init(&r, o->ledger, o->json, write_out, NULL);
+    bool ok = o->allow ? rc_allow(o->ledger, o->allow, &err) : resume_list(o, &r, &err);
+    if (!ok)
+        batch_error(o, &err);
+    report_fini(&r);
+    return ok ? EXIT_FINE : EXIT_FAILED;
 }
 
 int batch_plan(const struct options *o)

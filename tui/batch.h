@@ -7,9 +7,12 @@
 /* The program's exit status. */
 enum { EXIT_FINE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 130 };
 
-/* Opens the model, runs the prompt, then the actions, then what standard input says. interrupt is
- * raised by the signal handler. */
-int batch_run(const struct options *o, volatile int *interrupt);
+/* Opens the model (of the session to resume, if that is asked for: the options may change),
+ * runs the rc files, the prompt, the actions, then what standard input says. interrupt is raised
+ * by the signal handler. */
+int batch_run(struct options *o, int argc, char **argv, volatile int *interrupt);
+/* What --sessions and --allow are for. */
+int batch_sessions(const struct options *o);
 /* Prints what --plan is for. */
 int batch_plan(const struct options *o);
 /* An error to standard error and, with json, as an object to standard output. */

@@ -89,10 +89,12 @@ static int run(struct ledger *l, int argc, char **argv)
         status = print(options_help);
     } else if (o.version) {
         status = print("midpass " MIDPASS_VERSION "\n");
+    } else if (o.sessions || o.allow) {
+        status = batch_sessions(&o);
     } else if (o.plan) {
         status = batch_plan(&o);
     } else {
-        status = batch_run(&o, &interrupt);
+        status = batch_run(&o, argc, argv, &interrupt);
     }
     options_fini(&o);
     return status;

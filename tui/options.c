@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 const char options_help[] =
     "usage: midpass [options] MODEL [PROMPT]\n"
@@ -29,6 +30,11 @@ const char options_help[] =
     "  --stride N       keep a checkpoint of the residual every N layers\n"
     "  --chunk N        positions that a prompt runs in at once\n"
     "  --isa NAME       scalar, avx2, avx512: the same bits, another speed\n"
+    "  --resume [FILE]  the last session again, or that of a log: model, prompt, edits, place\n"
+    "  --sessions       list the sessions that can be resumed\n"
+    "  --no-log         keep no log of this session (--batch keeps none)\n"
+    "  --no-rc          do not run the rc files; --rc runs them with --batch, too\n"
+    "  --allow FOLDER   let FOLDER/.midpassrc run, as it is now, when midpass starts there\n"
     "  --help, --version\n"
     "\n"
     "Without -ex and -x commands are read from standard input; help lists them.\n";
@@ -90,7 +96,39 @@ static bool *flag(struct options *o, const char *name)
         return &o->help;
     if (strcmp(name, "--version") == 0)
         return &o->version;
+    if (strcmp(name, "--no-log") == 0)
+        return &o->no_log;
+    if (strcmp(name, "--no-rc") == 0)
+        return &o->no_rc;
+    if (strcmp(name, "--rc") == 0)
+        return &o->rc;
+    if (strcmp(name, "--sessions") == 0)
+        return &o->sessions;
     return NULL;
+}
+
+/* The name, as long as the program runs; NULL: no option of this name takes a value. */
+static const char *name_of(const char *name)
+{
+    static const char *const names[] = {"-x",      "-ex",      "--ex",     "--ids",     "--allow",
+                                        "--ctx",   "--mem",    "--rope",   "--threads", "--isa",
+                                        "--chunk", "--stride", "--device", "--dtype"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return names[i];
+    return NULL;
+}
+
+/* --resume, --resume=FILE, --resume FILE: the next word is taken if it is a file, which no
+ * model is. */
+static bool set_resume(struct parse *p, const char *inside)
+{
+    struct stat st;
+    p->o->resume = true;
+    p->o->resume_file = inside;
+    if (!inside && p->at + 1 < p->argc && stat(p->argv[p->at + 1], &st) == 0 && S_ISREG(st.st_mode))
+        p->o->resume_file = p->argv[++p->at];
+    return true;
 }
 
 static bool set_value(struct parse *p, const char *name, const char *value)
@@ -108,6 +146,13 @@ static bool set_value(struct parse *p, const char *name, const char *value)
         o->ids = value;
         return true;
     }
+    if (strcmp(name, "--allow") == 0) {
+        o->allow = value;
+        return true;
+    }
+    /* All others make the session what it is. */
+    o->log_words[o->n_log_words++] = name_of(name);
+    o->log_words[o->n_log_words++] = value;
     if (strcmp(name, "--threads") == 0)
         return whole(p, name, value, &s->n_threads);
     if (strcmp(name, "--ctx") == 0)
@@ -140,17 +185,6 @@ static bool set_value(struct parse *p, const char *name, const char *value)
     return one_of(p, name, value, isas);
 }
 
-static bool takes_value(const char *name)
-{
-    static const char *const names[] = {"-x",       "-ex",      "--ex",      "--ids", "--ctx",
-                                        "--mem",    "--rope",   "--threads", "--isa", "--chunk",
-                                        "--stride", "--device", "--dtype"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if (strcmp(name, names[i]) == 0)
-            return true;
-    return false;
-}
-
 static bool parse_option(struct parse *p, const char *word)
 {
     char name[32];
@@ -167,7 +201,9 @@ static bool parse_option(struct parse *p, const char *word)
         *on = true;
         return true;
     }
-    if (!takes_value(name))
+    if (strcmp(name, "--resume") == 0)
+        return set_resume(p, equals ? equals + 1 : NULL);
+    if (!name_of(name))
         return error_set(p->err, ERR_USAGE, "there is no option %s", name);
     const char *value = value_of(p, name, equals ? equals + 1 : NULL);
     return value && set_value(p, name, value);
@@ -179,7 +215,8 @@ bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, s
     bool ended = false;
     *o = (struct options){.ledger = l, .session.device = "auto"};
     o->actions = mem_alloc_array(l, MEM_OTHER, (size_t)argc + 1, sizeof *o->actions, err);
-    if (!o->actions)
+    o->log_words = mem_alloc_array(l, MEM_OTHER, 2 * (size_t)argc + 2, sizeof *o->log_words, err);
+    if (!o->actions || !o->log_words)
         return false;
     for (p.at = 1; p.at < argc; p.at++) {
         const char *word = argv[p.at];
@@ -199,9 +236,11 @@ bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, s
                              word);
         }
     }
-    if (o->help || o->version)
+    if (o->help || o->version || o->sessions || o->allow)
         return true;
-    if (!o->model)
+    if (o->resume && (o->prompt || o->ids))
+        return error_set(err, ERR_USAGE, "--resume brings its prompt: another one is one too many");
+    if (!o->model && !o->resume)
         return error_set(err, ERR_USAGE, "a MODEL is needed: a folder, or a cached model's name");
     if (o->prompt && o->ids)
         return error_set(err, ERR_USAGE, "a PROMPT and --ids are one too many");
@@ -211,5 +250,7 @@ bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, s
 void options_fini(struct options *o)
 {
     mem_free(o->ledger, o->actions);
+    mem_free(o->ledger, o->log_words);
     o->actions = NULL;
+    o->log_words = NULL;
 }

@@ -13,6 +13,7 @@ static void drop(struct breakpoints *b, struct breakpoint *p)
 {
     mem_free(b->ledger, p->condition);
     mem_free(b->ledger, p->text);
+    mem_free(b->ledger, p->commands);
     expr_close(p->expr);
 }
 
@@ -30,7 +31,8 @@ void breakpoints_fini(struct breakpoints *b)
 /* A scope in which every site is zeros, and which notes whether only `.` is read. */
 struct trial {
     struct session_scope base; /* first: the callbacks that are kept expect it */
-    int op;
+    int op;                    /* of the breakpoint; -1: none yet */
+    int last;                  /* the last op that is read at the cursor's position; -1: none */
     bool elsewhere;
 };
 
@@ -70,8 +72,11 @@ static bool trial_read(void *context, const struct source *s, const struct pick 
         weight_read(&s->weight, picks, out);
     else
         memset(out, 0, pick_count(picks, s->n_dims) * sizeof *out);
-    if (at && (s->op != t->op || at->count != 1 || at->first != t->base.scope.position))
+    bool here = at && at->count == 1 && at->first == t->base.scope.position;
+    if (at && (s->op != t->op || !here))
         t->elsewhere = true;
+    if (here && s->op > t->last)
+        t->last = s->op;
     return true;
 }
 
@@ -85,35 +90,58 @@ static bool trial_lens(void *context, const float *rows, size_t n, float *out, s
     return true;
 }
 
-/* Parses and tries a condition for a breakpoint on `op`. NULL and *err if it will not do. */
-static struct expr *condition_open(struct breakpoints *b, struct session *s, int op,
-                                   const char *text, size_t n, int column, bool *here_only,
-                                   struct error *err)
+/* Evaluates e on zeros, as if standing at t->op. */
+static bool trial_run(struct trial *t, struct breakpoints *b, struct session *s,
+                      const struct expr *e, bool condition, struct error *err)
 {
-    struct expr *e = expr_parse(b->ledger, text, n, column, err);
-    struct trial t = {.op = op};
     struct value v;
     bool truth;
-    if (!e)
-        return NULL;
-    session_scope_init(&t.base, s, b->variables);
-    struct scope *scope = &t.base.scope;
-    scope->context = &t;
-    scope->here = s->model.program.ops[op].site;
-    scope->here_layer = s->model.program.ops[op].layer;
+    session_scope_init(&t->base, s, b->variables);
+    struct scope *scope = &t->base.scope;
+    scope->context = t;
+    scope->here = t->op >= 0 ? s->model.program.ops[t->op].site : SITE_NONE;
+    scope->here_layer = t->op >= 0 ? s->model.program.ops[t->op].layer : 0;
     scope->position = s->trace.n_ids > 0 ? s->trace.n_ids - 1 : 0;
     scope->site = trial_site;
     scope->known = trial_known;
     scope->read = trial_read;
     scope->lens = trial_lens;
     value_init(&v, b->ledger);
-    bool ok = expr_eval(e, scope, &v, err) && expr_truth(&v, &truth, err);
+    bool ok = expr_eval(e, scope, &v, err) && (!condition || expr_truth(&v, &truth, err));
     value_fini(&v);
+    return ok;
+}
+
+/* Parses and tries a condition for a breakpoint on `op`. NULL and *err if it will not do. */
+static struct expr *condition_open(struct breakpoints *b, struct session *s, int op,
+                                   const char *text, size_t n, int column, bool *here_only,
+                                   struct error *err)
+{
+    struct expr *e = expr_parse(b->ledger, text, n, column, err);
+    struct trial t = {.op = op, .last = -1};
+    if (!e)
+        return NULL;
+    bool ok = trial_run(&t, b, s, e, true, err);
     *here_only = !t.elsewhere;
     if (ok)
         return e;
     expr_close(e);
     return NULL;
+}
+
+/* Parses and tries what is to be watched; *op is where it is looked at. */
+static bool watch_open(struct breakpoints *b, struct session *s, struct breakpoint *p,
+                       const struct breakpoint_spec *spec, struct error *err)
+{
+    struct trial t = {.op = -1, .last = -1};
+    p->expr = expr_parse(b->ledger, spec->condition, spec->n_condition, spec->column, err);
+    if (!p->expr || !trial_run(&t, b, s, p->expr, false, err))
+        return false;
+    p->op = t.last;
+    return t.last >= 0 ||
+           error_at(err, ERR_USAGE, spec->column,
+                    "nothing in it changes from token to token (5.z[3] with brackets is the same "
+                    "at all; (5.z)[3] is the present token's)");
 }
 
 static bool set_condition(struct breakpoints *b, struct session *s, struct breakpoint *p,
@@ -140,13 +168,25 @@ static bool set_condition(struct breakpoints *b, struct session *s, struct break
 
 /* ---- the list ---- */
 
+/* What its kind asks for, beside the fields that all have. */
+static bool fill(struct breakpoints *b, struct session *s, struct breakpoint *p,
+                 const struct breakpoint_spec *spec, struct error *err)
+{
+    int op;
+    if (spec->kind == STOP_WATCH)
+        return watch_open(b, s, p, spec, err);
+    if (spec->kind != STOP_SITE)
+        return true;
+    for (int l = spec->layer_first; l <= spec->layer_last; l++)
+        if (!session_find(s, spec->site, l, &op, err))
+            return false;
+    return !spec->condition ||
+           set_condition(b, s, p, spec->condition, spec->n_condition, spec->column, err);
+}
+
 int breakpoints_add(struct breakpoints *b, struct session *s, const struct breakpoint_spec *spec,
                     struct error *err)
 {
-    int op;
-    for (int l = spec->layer_first; l <= spec->layer_last; l++)
-        if (!session_find(s, spec->site, l, &op, err))
-            return 0;
     if (b->n == b->room) {
         int room = b->room ? 2 * b->room : 8;
         struct breakpoint *list =
@@ -157,7 +197,8 @@ int breakpoints_add(struct breakpoints *b, struct session *s, const struct break
         b->room = room;
     }
     struct breakpoint *p = &b->list[b->n];
-    *p = (struct breakpoint){.enabled = true,
+    *p = (struct breakpoint){.kind = spec->kind,
+                             .enabled = true,
                              .temporary = spec->temporary,
                              .site = spec->site,
                              .layer_first = spec->layer_first,
@@ -166,8 +207,7 @@ int breakpoints_add(struct breakpoints *b, struct session *s, const struct break
                              .last = spec->last,
                              .token_id = spec->token_id};
     p->text = mem_strdup(b->ledger, MEM_OTHER, spec->text, err);
-    if (!p->text || (spec->condition && !set_condition(b, s, p, spec->condition, spec->n_condition,
-                                                       spec->column, err))) {
+    if (!p->text || !fill(b, s, p, spec, err)) {
         drop(b, p);
         return 0;
     }
@@ -202,6 +242,9 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
     struct breakpoint *p = breakpoints_find(b, id, err);
     if (!p)
         return false;
+    if (p->kind != STOP_SITE)
+        return error_set(err, ERR_USAGE, "only breakpoints at sites take conditions; %d is \"%s\"",
+                         id, p->text);
     if (text)
         return set_condition(b, s, p, text, n, column, err);
     mem_free(b->ledger, p->condition);
@@ -211,11 +254,42 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
     return true;
 }
 
-bool breakpoint_covers(const struct breakpoint *b, const struct session *s, int position, int op)
+bool breakpoints_commands(struct breakpoints *b, int id, const char *lines, size_t n,
+                          struct error *err)
+{
+    struct breakpoint *p = breakpoints_find(b, id, err);
+    char *copy = p && n > 0 ? mem_alloc(b->ledger, MEM_OTHER, n + 1, err) : NULL;
+    if (!p || (n > 0 && !copy))
+        return false;
+    if (copy)
+        memcpy(copy, lines, n);
+    mem_free(b->ledger, p->commands);
+    p->commands = copy;
+    size_t blank = copy ? strspn(copy, " \t") : 0;
+    p->silent =
+        copy && strncmp(copy + blank, "silent", 6) == 0 && strchr(" \t\n", copy[blank + 6]) != NULL;
+    return true;
+}
+
+bool breakpoint_stands(const struct breakpoint *b, const struct session *s, int op)
 {
     const struct op *o = &s->model.program.ops[op];
-    return b->enabled && o->site == b->site &&
-           (!site_in_block(b->site) || (o->layer >= b->layer_first && o->layer <= b->layer_last)) &&
-           position >= b->first && position <= b->last &&
-           (b->token_id < 0 || s->trace.ids[position] == b->token_id);
+    switch (b->kind) {
+    case STOP_WATCH:
+        return op == b->op;
+    case STOP_NAN:
+        return o->site != SITE_NONE && !o->lazy;
+    case STOP_TOP1:
+        return o->site == SITE_RESID_POST;
+    case STOP_SITE:
+        break;
+    }
+    return o->site == b->site &&
+           (!site_in_block(b->site) || (o->layer >= b->layer_first && o->layer <= b->layer_last));
+}
+
+bool breakpoint_covers(const struct breakpoint *b, const struct session *s, int position, int op)
+{
+    return b->enabled && breakpoint_stands(b, s, op) && position >= b->first &&
+           position <= b->last && (b->token_id < 0 || s->trace.ids[position] == b->token_id);
 }

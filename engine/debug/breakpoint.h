@@ -1,8 +1,16 @@
-/* breakpoint.h - places to stop at: site, position, condition, counts.
+/* breakpoint.h - places to stop at: site, position, condition, counts; watches and catches.
  *
  * A breakpoint stands after the op that carries its site: the value is written, and patched,
  * and a condition may look at it as `.`. Numbers are never used again. A condition is tried on
  * zeros when it is set, so that one that cannot be evaluated is an error then.
+ *
+ * Whether a place stops depends on the place alone, never on how one came there, so that running
+ * in chunks, op by op or backwards finds the same:
+ *   a watch   stands behind the last site that its expression reads, and stops where the value is
+ *             not the one at the token before
+ *   nan       stops where a site's value holds a NaN or an infinity; -inf among scores is a mask
+ *   top1      stops at a resid_post whose lens says another best token than the residual before
+ *             that block
  */
 #ifndef MIDPASS_BREAKPOINT_H
 #define MIDPASS_BREAKPOINT_H
@@ -13,19 +21,25 @@
 struct session;
 struct variables;
 
+enum stop_kind { STOP_SITE, STOP_WATCH, STOP_NAN, STOP_TOP1 };
+
 struct breakpoint {
     int id;
+    enum stop_kind kind;
     bool enabled, temporary;
+    int op; /* of a watch: where it stands */
     enum site site;
     int layer_first, layer_last;
-    int first, last;  /* positions, both included */
-    int32_t token_id; /* stop at this token only; -1: at any */
-    char *condition;  /* as typed; NULL: none */
-    struct expr *expr;
+    int first, last;   /* positions, both included */
+    int32_t token_id;  /* stop at this token only; -1: at any */
+    char *condition;   /* as typed; NULL: none */
+    struct expr *expr; /* the condition, or what is watched */
     bool here_only; /* the condition reads nothing but `.`: it can be tested while a chunk runs */
     int ignore;     /* hits to pass by */
     long hits;
-    char *text; /* as typed, for listings */
+    char *text;     /* as typed, for listings */
+    char *commands; /* lines that run after a stop; NULL: none */
+    bool silent;    /* the stop itself is not told */
 };
 
 struct breakpoints {
@@ -37,11 +51,12 @@ struct breakpoints {
 
 /* What is asked for; first, last and token_id as above. Strings are copied. */
 struct breakpoint_spec {
+    enum stop_kind kind;
     enum site site;
     int layer_first, layer_last, first, last;
     int32_t token_id;
     bool temporary;
-    const char *condition; /* NULL: none */
+    const char *condition; /* NULL: none; of a watch: what is watched */
     size_t n_condition;
     int column; /* of the condition in the line, for errors */
     const char *text;
@@ -60,6 +75,12 @@ struct breakpoint *breakpoints_find(const struct breakpoints *b, int id, struct 
 bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
                            size_t n, int column, struct error *err);
 
+/* Lines, joined by line feeds, that run after it has stopped; n 0 takes them away. */
+bool breakpoints_commands(struct breakpoints *b, int id, const char *lines, size_t n,
+                          struct error *err);
+
+/* Whether a breakpoint stands at this op, at some position. */
+bool breakpoint_stands(const struct breakpoint *b, const struct session *s, int op);
 /* Whether an enabled breakpoint stands at this op and position (its condition aside). */
 bool breakpoint_covers(const struct breakpoint *b, const struct session *s, int position, int op);
 

@@ -6,9 +6,17 @@
 #ifndef MIDPASS_COMMAND_H
 #define MIDPASS_COMMAND_H
 
+#include "engine/debug/log.h"
 #include "engine/debug/report.h"
 #include "engine/debug/session.h"
 #include "engine/debug/variables.h"
+
+/* Shown behind every stop. */
+struct display {
+    int id;
+    bool enabled, all; /* all of a large value */
+    char *expr;
+};
 
 struct console {
     struct ledger *ledger;
@@ -18,10 +26,22 @@ struct console {
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
-    int exit_code;    /* that quit was given */
-    int source_depth; /* of files that source files */
-    bool placed;      /* the error tells its file and line */
-    char *repeat;     /* the line that an empty one repeats, or NULL */
+    int exit_code;            /* that quit was given */
+    int source_depth;         /* of files that source files */
+    bool placed;              /* the error tells its file and line */
+    char *repeat;             /* the line that an empty one repeats, or NULL */
+    struct display *displays; /* [n_displays] */
+    int n_displays, room_displays, last_display;
+    /* Lines between `commands` and `end`, for breakpoints first_gathered to last_gathered; 0:
+     * none are gathered. */
+    struct text gathered;
+    int first_gathered, last_gathered;
+    /* What was done goes here: the session's own log, and one that `log FILE` began. */
+    struct session_log logs[2];
+    const char *log_header; /* of logs and saved sessions; NULL: the model's name alone */
+    char *log_as;           /* what the running command is in a log, if not as it was typed */
+    bool repeats_log;       /* those lines are a log's */
+    const char *sourced;    /* the file whose lines run now, or NULL */
 };
 
 void console_init(struct console *c, struct session *s, struct report *r);
@@ -30,8 +50,14 @@ void console_fini(struct console *c);
 /* Runs one line (without its line feed). A comment (#) does nothing. On failure what the command
  * had not yet sent is dropped, and a column in *err counts from the line's start. */
 bool console_run(struct console *c, const char *line, size_t n, struct error *err);
+/* Whether lines are being gathered for a breakpoint: a front shows ">" in front of the next. */
+bool console_gathers(const struct console *c);
 /* Runs the lines of a file until one fails; messages begin with the file and its line. */
 bool console_source(struct console *c, const char *path, struct error *err);
+/* The same of lines that were read already; path is for messages, and where files that they
+ * name are looked for first. */
+bool console_source_text(struct console *c, const char *path, const char *text, size_t n,
+                         struct error *err);
 
 /* ---- the table ---- */
 
@@ -66,6 +92,7 @@ struct command {
     enum command_takes takes;
     bool repeats; /* an empty line runs it again */
     bool outside; /* touches files or starts programs */
+    bool changes; /* the state: belongs in the log */
     bool (*run)(struct console *c, struct arguments *a, struct error *err);
     const char *const *words; /* TAKES_WORD: the words that may follow, NULL at the end */
 };

@@ -98,30 +98,46 @@ static bool run_tbreak(struct console *c, struct arguments *a, struct error *err
 
 static bool list_one(struct report *r, const struct breakpoint *b, struct error *err)
 {
+    static const char *const kinds[] = {"break", "watch", "nan", "top1"};
+    static const char *const words[] = {"stop", "watch", "catch", "catch"};
     char name[64];
-    site_name(b->site, b->layer_first, name);
+    if (b->kind == STOP_SITE)
+        site_name(b->site, b->layer_first, name);
     if (r->json) {
         report_begin(r, "cmd", "info breakpoints");
         report_int(r, "id", b->id);
-        report_string(r, "site", name, strlen(name));
-        report_int(r, "layer_last", b->layer_last);
-        report_int(r, "first", b->first);
-        report_int(r, "last", b->last == POSITIONS_TO_THE_END ? -1 : b->last);
+        report_string(r, "kind", kinds[b->kind], strlen(kinds[b->kind]));
+        report_string(r, "text", b->text, strlen(b->text));
+        if (b->kind == STOP_SITE) {
+            report_string(r, "site", name, strlen(name));
+            report_int(r, "layer_last", b->layer_last);
+            report_int(r, "first", b->first);
+            report_int(r, "last", b->last == POSITIONS_TO_THE_END ? -1 : b->last);
+        }
         report_bool(r, "enabled", b->enabled);
         report_bool(r, "temporary", b->temporary);
         report_int(r, "hits", b->hits);
         report_int(r, "ignore", b->ignore);
         if (b->condition)
             report_string(r, "condition", b->condition, strlen(b->condition));
+        if (b->commands)
+            report_string(r, "commands", b->commands, strlen(b->commands));
         return report_end(r, err);
     }
     text_printf(&r->text, "%-4d %s%s  ", b->id, b->enabled ? "" : "(disabled) ",
-                b->temporary ? "once" : "stop");
+                b->temporary ? "once" : words[b->kind]);
     text_add_shown(&r->text, b->text, strlen(b->text), false);
     text_printf(&r->text, "\n     hit %ld time%s", b->hits, b->hits == 1 ? "" : "s");
     if (b->ignore > 0)
         text_printf(&r->text, ", passes by the next %d", b->ignore);
     text_add(&r->text, "\n");
+    for (const char *line = b->commands; line && *line;) {
+        size_t n = strcspn(line, "\n");
+        text_add(&r->text, "        ");
+        text_add_shown(&r->text, line, n, false);
+        text_add(&r->text, "\n");
+        line += n + (line[n] == '\n');
+    }
     return report_send(r, err);
 }
 
@@ -148,11 +164,20 @@ static bool read_number(struct arguments *a, const char *what, int low, int *n, 
     return arguments_int(a, what, low, INT32_MAX, 0, n, err);
 }
 
+/* delete N M ...; delete alone: all of them. */
 bool break_delete(struct console *c, struct arguments *a, struct error *err)
 {
+    struct breakpoints *b = &c->session->breakpoints;
     int id = 0;
-    return read_number(a, "a breakpoint's number, or patch N,", 1, &id, err) &&
-           arguments_done(a, err) && breakpoints_remove(&c->session->breakpoints, id, err);
+    if (arguments_end(a))
+        while (b->n > 0)
+            if (!breakpoints_remove(b, b->list[0].id, err))
+                return false;
+    while (!arguments_end(a))
+        if (!read_number(a, "a breakpoint's number, or patch N,", 1, &id, err) ||
+            !breakpoints_remove(b, id, err))
+            return false;
+    return true;
 }
 
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err)
@@ -225,6 +250,7 @@ const struct command command_break = {
             "forwards but goto stops at breakpoints; continue goes on to the next one.",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_break,
 };
 
@@ -236,6 +262,7 @@ const struct command command_tbreak = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_tbreak,
 };
 
@@ -247,6 +274,7 @@ const struct command command_condition = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
+    .changes = true,
     .run = run_condition,
 };
 
@@ -258,6 +286,7 @@ const struct command command_ignore = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_ignore,
 };
 
@@ -270,6 +299,7 @@ const struct command command_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_continue,
 };
 
@@ -282,5 +312,6 @@ const struct command command_reverse_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_continue,
 };

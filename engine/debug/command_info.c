@@ -331,13 +331,15 @@ static const struct topic {
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
     {"breakpoints", "where it stops, and how often it has", break_list},
+    {"display", "what is shown behind every stop", display_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
+    {"hash", "one number for the logits of all computed positions", hash_info},
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
-                                          "tokens", "patches", "timing",  NULL};
+static const char *const topic_words[] = {"model",   "sites",  "program", "memory", "tokens",
+                                          "patches", "timing", "hash",    NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

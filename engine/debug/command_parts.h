@@ -61,6 +61,28 @@ bool break_list(struct console *c, struct arguments *a, struct error *err);
 bool break_delete(struct console *c, struct arguments *a, struct error *err);
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
 
+/* ---- sessions (command_session.c) ---- */
+
+/* What follows `save session`, and `info hash`. */
+bool session_save(struct console *c, struct arguments *a, struct error *err);
+bool hash_info(struct console *c, struct arguments *a, struct error *err);
+
+/* ---- what happens at stops (command_stop.c) ---- */
+
+/* A line while `commands` gathers: kept, or the `end`. */
+bool stop_gather(struct console *c, const char *line, size_t n, struct error *err);
+/* Behind a command that arrived somewhere: shows the displays, and runs the commands of the
+ * breakpoint that stopped it, and of those that these run into. */
+bool stop_follow(struct console *c, long arrivals, struct error *err);
+/* What follows delete, enable, disable and info with "display". */
+bool display_list(struct console *c, struct arguments *a, struct error *err);
+bool display_delete(struct console *c, struct arguments *a, struct error *err);
+bool display_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
+void displays_fini(struct console *c);
+
+/* One line that is no comment, without what follows a stop (command.c). */
+bool console_line(struct console *c, const char *line, size_t n, struct error *err);
+
 /* ---- sites with wildcards (command_save.c) ---- */
 
 /* Marks in chosen[n_ops] the ops that a word names: 5.z, *.pattern, 3-5.resid_post, logits. */
@@ -75,6 +97,8 @@ extern const struct command command_lens, command_dla, command_heads, command_br
     command_stepi, command_next, command_until, command_goto, command_generate, command_print,
     command_output, command_examine, command_top, command_info, command_patch, command_delete,
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
-    command_source, command_shell, command_help, command_quit;
+    command_source, command_shell, command_help, command_quit, command_watch, command_catch,
+    command_commands, command_end, command_display, command_undisplay, command_load, command_export,
+    command_log, command_restore;
 
 #endif

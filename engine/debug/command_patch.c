@@ -276,6 +276,8 @@ static bool read_id(struct arguments *a, int *id, struct error *err)
 static bool run_delete(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (arguments_take(a, "display"))
+        return display_delete(c, a, err);
     if (!arguments_take(a, "patch"))
         return break_delete(c, a, err);
     return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
@@ -284,6 +286,8 @@ static bool run_delete(struct console *c, struct arguments *a, struct error *err
 static bool run_enable(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (arguments_take(a, "display"))
+        return display_enable(c, a, true, err);
     if (!arguments_take(a, "patch"))
         return break_enable(c, a, true, err);
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, true, err) &&
@@ -293,6 +297,8 @@ static bool run_enable(struct console *c, struct arguments *a, struct error *err
 static bool run_disable(struct console *c, struct arguments *a, struct error *err)
 {
     int id = 0;
+    if (arguments_take(a, "display"))
+        return display_enable(c, a, false, err);
     if (!arguments_take(a, "patch"))
         return break_enable(c, a, false, err);
     return read_id(a, &id, err) && patches_enable(&c->session->patches, id, false, err) &&
@@ -312,38 +318,42 @@ const struct command command_patch = {
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_patch,
 };
 
 const struct command command_delete = {
     .name = "delete",
     .aliases = "d",
-    .usage = "delete [patch] N",
+    .usage = "delete [patch|display] [N]",
     .brief = "take a breakpoint or a patch away",
     .help = "Without the patch the earlier bits come back.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_delete,
 };
 
 const struct command command_enable = {
     .name = "enable",
     .aliases = "",
-    .usage = "enable [patch] N",
+    .usage = "enable [patch|display] N",
     .brief = "let a disabled breakpoint or patch hold again",
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_enable,
 };
 
 const struct command command_disable = {
     .name = "disable",
     .aliases = "",
-    .usage = "disable [patch] N",
+    .usage = "disable [patch|display] N",
     .brief = "keep a breakpoint or a patch, without its effect",
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
     .run = run_disable,
 };

@@ -329,7 +329,7 @@ static bool show_text(struct report *r, struct text *pending, bool all, struct e
     return report_send(r, err);
 }
 
-static bool generated_json(struct console *c, int from, struct error *err)
+static bool generated_json(struct console *c, int from, bool ended, struct error *err)
 {
     struct session *s = c->session;
     struct report *r = c->report;
@@ -345,6 +345,7 @@ static bool generated_json(struct console *c, int from, struct error *err)
     report_close(r, ']');
     if (s->model.tokenizer)
         report_string(r, "text", text.data ? text.data : "", text.n);
+    report_bool(r, "end_of_text", ended);
     text_fini(&text);
     if (!ok || !place_fields(r, s, err))
         return false;
@@ -365,14 +366,15 @@ static bool run_generate(struct console *c, struct arguments *a, struct error *e
         return false;
     int from = s->trace.n_ids, position = s->position, op = s->op, tokens = 0;
     text_init(&pending, c->ledger, MEM_VIEWS);
-    bool ok = true;
-    bool stopped = false;
-    for (; ok && !stopped && done < n; done++) {
+    bool ok = true, stopped = false, ended = false;
+    for (; ok && !stopped && !ended && done < n; done++) {
         int before = s->trace.n_ids;
         ok = session_generate(s, 1, err);
         stopped = s->stopped_by != 0;
         seconds += s->last_seconds;
         tokens += s->last_tokens;
+        ended = s->trace.n_ids > before &&
+                config_is_eos(&s->model.config, s->trace.ids[s->trace.n_ids - 1]);
         if (!ok || c->report->json || s->trace.n_ids == before)
             continue;
         ok = session_piece(s, s->trace.ids[s->trace.n_ids - 1], &pending, err) &&
@@ -383,12 +385,12 @@ static bool run_generate(struct console *c, struct arguments *a, struct error *e
     if (!c->report->json && s->trace.n_ids > from) {
         /* What was generated before it failed is shown, too. */
         bool shown = show_text(c->report, &pending, true, ok ? err : NULL);
-        text_add(&c->report->text, "\n");
+        text_add(&c->report->text, ended ? "\nthe text ends here\n" : "\n");
         ok = ok && shown;
     }
     text_fini(&pending);
     if (ok && c->report->json)
-        return generated_json(c, from, err);
+        return generated_json(c, from, ended, err);
     return arrived(c, "generate", ok, position, op, err);
 }
 
@@ -405,6 +407,7 @@ const struct command command_run = {
         "starts again.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_run,
 };
 
@@ -416,6 +419,7 @@ const struct command command_ids = {
     .help = "Blanks or commas part the numbers. Nothing is added: no BOS.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
     .run = run_ids,
 };
 
@@ -438,6 +442,7 @@ const struct command command_finish = {
     .help = "Right after run: to the logits of the prompt's last token.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_finish,
 };
 
@@ -449,6 +454,7 @@ const struct command command_token = {
     .help = "Past the last token this samples one and goes on (set sampler tells how).",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_token,
 };
 
@@ -460,6 +466,7 @@ const struct command command_step = {
     .help = "Behind a token's logits comes the next token's first site.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_step,
 };
 
@@ -471,6 +478,7 @@ const struct command command_stepi = {
     .help = "info program lists the ops.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_stepi,
 };
 
@@ -482,6 +490,7 @@ const struct command command_next = {
     .help = "Behind the last block come the logits.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_next,
 };
 
@@ -495,6 +504,7 @@ const struct command command_until = {
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
     .repeats = true,
+    .changes = true,
     .run = run_until,
 };
 
@@ -506,6 +516,7 @@ const struct command command_goto = {
     .help = "A negative position counts from the end. Without SITE: the same op as now.",
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_goto,
 };
 
@@ -514,9 +525,11 @@ const struct command command_generate = {
     .aliases = "g",
     .usage = "generate [n]",
     .brief = "sample n tokens (1) and stand at the last one's logits",
-    .help = "set sampler tells how they are chosen: greedily, unless told otherwise.",
+    .help = "It ends early behind a token that ends a text; generate again goes on all the same.\n"
+            "set sampler tells how they are chosen: greedily, unless told otherwise.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_generate,
 };
 
@@ -529,6 +542,7 @@ const struct command command_reverse_step = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_step,
 };
 
@@ -541,6 +555,7 @@ const struct command command_reverse_stepi = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_stepi,
 };
 
@@ -553,6 +568,7 @@ const struct command command_reverse_next = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_next,
 };
 
@@ -565,5 +581,6 @@ const struct command command_reverse_token = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_token,
 };

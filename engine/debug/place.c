@@ -1,6 +1,7 @@
 #include "engine/debug/place.h"
 
 #include "engine/analysis/top.h"
+#include "engine/debug/catch.h"
 #include "engine/debug/session_scope.h"
 
 #include <math.h>
@@ -136,12 +137,19 @@ bool place_fields(struct report *r, struct session *s, struct error *err)
     return token_fields(r, s, s->trace.ids[s->position], err);
 }
 
+/* The breakpoint that stopped the last motion, or NULL. */
+static const struct breakpoint *stopper(const struct session *s)
+{
+    return s->stopped_by ? breakpoints_find(&s->breakpoints, s->stopped_by, NULL) : NULL;
+}
+
 static bool json_place(struct report *r, struct session *s, const char *why, struct error *err)
 {
-    report_begin(r, "stopped", s->stopped_by ? "breakpoint" : why);
+    const struct breakpoint *b = stopper(s);
+    report_begin(r, "stopped", b ? stop_kind_name(b->kind) : s->stopped_by ? "breakpoint" : why);
     if (s->stopped_by)
         report_int(r, "id", s->stopped_by);
-    if (!place_fields(r, s, err))
+    if (!place_fields(r, s, err) || (b && !catch_report(r, s, b, err)))
         return false;
     if (s->notice[0])
         report_string(r, "notice", s->notice, strlen(s->notice));
@@ -155,13 +163,19 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
     struct value v;
     char name[256];
     bool there;
+    const struct breakpoint *b = stopper(s);
+    s->arrivals++;
+    if (b && b->silent)
+        return true;
     if (r->json)
         return json_place(r, s, why, err);
     if (s->notice[0])
         text_printf(t, "%s\n", s->notice);
     s->notice[0] = '\0';
-    if (s->stopped_by)
-        text_printf(t, "Breakpoint %d, ", s->stopped_by);
+    if (s->stopped_by) {
+        const char *name_of = stop_kind_name(b ? b->kind : STOP_SITE);
+        text_printf(t, "%c%s %d, ", name_of[0] - 'a' + 'A', name_of + 1, s->stopped_by);
+    }
     text_printf(t, "#%d ", s->position);
     value_init(&v, s->ledger);
     bool ok =
@@ -180,5 +194,5 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
     }
     value_fini(&v);
     text_add(t, "\n");
-    return ok && report_send(r, err);
+    return ok && (!b || catch_report(r, s, b, err)) && report_send(r, err);
 }

@@ -121,6 +121,7 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
         return false;
     s->has_prompt = true;
     s->n_prompt = n;
+    s->prompts++;
     s->position = 0;
     s->op = -1;
     s->at_start = true;

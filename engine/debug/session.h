@@ -29,8 +29,10 @@ struct session { /* the trace points into it: not to be copied */
     struct patches patches;
     struct breakpoints breakpoints;
     int stopped_by; /* the breakpoint that ended the last motion, or 0 */
+    long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
+    unsigned prompts; /* that were set so far */
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;

@@ -3,6 +3,7 @@
  * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs, on the
  * rows that the op has just written; the hits are noted, and then gone through in token-major
  * order. Any other condition is evaluated afterwards, on values recomputed for its one row. */
+#include "engine/debug/catch.h"
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
 
@@ -122,20 +123,28 @@ static bool test_here(struct watcher *w, const struct breakpoint *b, const struc
     return ok || error_prefix(err, "the condition of breakpoint %d", b->id);
 }
 
+static bool watched_while_running(const struct breakpoint *b)
+{
+    return b->kind == STOP_NAN || (b->kind == STOP_SITE && b->expr && b->here_only);
+}
+
 static bool watch(void *context, const struct op_view *v, struct error *err)
 {
     struct watcher *w = context;
     const struct breakpoints *list = &w->session->breakpoints;
     for (int i = 0; i < list->n; i++) {
         const struct breakpoint *b = &list->list[i];
-        if (!b->expr || !b->here_only)
+        if (!watched_while_running(b))
             continue;
         for (int row = 0; row < v->n; row++) {
             bool truth = false;
             if (!breakpoint_covers(b, w->session, v->pos0 + row, v->op))
                 continue;
-            if (!test_here(w, b, v, row, &truth, err) ||
-                (truth && !note(w, v->pos0 + row, v->op, b->id, err)))
+            if (b->kind == STOP_NAN)
+                truth = catch_bad_row(&w->session->model.program.ops[v->op], v, row);
+            else if (!test_here(w, b, v, row, &truth, err))
+                return false;
+            if ((truth && !note(w, v->pos0 + row, v->op, b->id, err)))
                 return false;
         }
     }
@@ -153,6 +162,8 @@ static bool test_by_reading(struct session *s, const struct breakpoint *b, int p
     /* What the condition may read must be there: all of this position. */
     if (!trace_compute(&s->trace, position + 1, err))
         return false;
+    if (b->kind != STOP_SITE)
+        return catch_test(s, b, position, op, truth, err);
     session_scope_init(&scope, s, s->breakpoints.variables);
     scope.scope.position = position;
     scope.scope.here = o->site;
@@ -168,11 +179,12 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
                   bool *truth, struct error *err)
 {
     *truth = true;
-    if (!b->expr)
+    if (b->kind == STOP_SITE && !b->expr)
         return true;
     const struct program *p = &w->session->model.program;
-    /* The tail is not run with the prompt, so nothing was noted of it. */
-    if (!b->here_only || position < noted || op >= p->block_op[p->n_layers])
+    bool tail = op >= p->block_op[p->n_layers];
+    /* The tail is not run with the prompt: only catch nan has noted it, by reading (look). */
+    if (!watched_while_running(b) || position < noted || (tail && b->kind != STOP_NAN))
         return test_by_reading(w->session, b, position, op, truth, err);
     *truth = false;
     for (size_t i = 0; i < w->n && !*truth; i++)
@@ -211,16 +223,14 @@ static bool mark(const struct session *s, bool *any_at, bool *watched, bool *con
     bool any = false;
     *conditional = false;
     for (int op = 0; op < s->model.program.n_ops; op++) {
-        const struct op *o = &s->model.program.ops[op];
         any_at[op] = watched[op] = false;
         for (int i = 0; i < s->breakpoints.n; i++) {
             const struct breakpoint *b = &s->breakpoints.list[i];
-            if (!b->enabled || b->site != o->site ||
-                (site_in_block(b->site) && (o->layer < b->layer_first || o->layer > b->layer_last)))
+            if (!b->enabled || !breakpoint_stands(b, s, op))
                 continue;
             any = any_at[op] = true;
-            *conditional = *conditional || b->expr;
-            watched[op] = watched[op] || (b->expr && b->here_only);
+            *conditional = *conditional || b->expr || b->kind != STOP_SITE;
+            watched[op] = watched[op] || watched_while_running(b);
         }
     }
     return any;
@@ -235,6 +245,45 @@ static bool stand(struct session *s, int position, int op, int id, struct error 
     return ok;
 }
 
+static bool catches_nan(const struct session *s)
+{
+    for (int i = 0; i < s->breakpoints.n; i++)
+        if (s->breakpoints.list[i].enabled && s->breakpoints.list[i].kind == STOP_NAN)
+            return true;
+    return false;
+}
+
+/* Reads the tail's sites of computed rows [from, to), as the watcher saw the blocks'. */
+static bool note_tail(struct watcher *w, int from, int to, struct error *err)
+{
+    enum { ROWS = 32 };
+    struct session *s = w->session;
+    const struct program *p = &s->model.program;
+    for (int op = p->block_op[p->n_layers]; op < p->n_ops; op++)
+        for (int row = from; w->watch[op] && row < to; row += ROWS) {
+            int n = to - row < ROWS ? to - row : ROWS;
+            size_t count = trace_read_count(&s->trace, op, n, 0, 0);
+            float *values = mem_alloc_array(s->ledger, MEM_VIEWS, count, sizeof *values, err);
+            struct op_view v = {.op = op,
+                                .pos0 = row,
+                                .n = n,
+                                .data = values,
+                                .row_stride = (size_t)p->ops[op].width,
+                                .heads = p->ops[op].heads};
+            bool ok = values && trace_read(&s->trace, op, row, n, 0, 0, 0, values, err);
+            for (int i = 0; ok && i < s->breakpoints.n; i++)
+                for (int r = 0; ok && r < n; r++)
+                    if (s->breakpoints.list[i].kind == STOP_NAN &&
+                        breakpoint_covers(&s->breakpoints.list[i], s, row + r, op) &&
+                        catch_bad_row(&p->ops[op], &v, r))
+                        ok = note(w, row + r, op, s->breakpoints.list[i].id, err);
+            mem_free(s->ledger, values);
+            if (!ok)
+                return false;
+        }
+    return true;
+}
+
 /* Positions [from, to): runs them, watching, then looks at each place up to (position, op). */
 static bool look(struct watcher *w, const bool *any_at, bool conditional, int from, int to,
                  int position, int op, int *stopped, struct error *err)
@@ -243,7 +292,13 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
     /* After an edit the lower layers of some rows stand, and are not run again: only rows of
      * which nothing is known pass by the watcher at every op. */
     int noted = s->trace.done[1] > from ? s->trace.done[1] : from;
+    bool nan = catches_nan(s);
     w->n = 0;
+    /* Every site of every row read one by one would take far longer than to run them again. */
+    if (nan && noted > from) {
+        trace_invalidate(&s->trace, from, 0);
+        noted = from;
+    }
     if (conditional && to > noted) {
         s->trace.observer = (struct hooks){w->watch, watch, w};
         bool ok = trace_compute(&s->trace, to, err);
@@ -251,6 +306,8 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
         if (!ok)
             return false;
     }
+    if (nan && !note_tail(w, from, to, err))
+        return false;
     for (int pos = from; pos < to; pos++)
         for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
             if (pos == position && i > op)
@@ -310,7 +367,8 @@ bool session_travel_back(struct session *s, int *stopped, struct error *err)
                 bool truth = true;
                 if (!breakpoint_covers(b, s, pos, op))
                     continue;
-                if (b->expr && !test_by_reading(s, b, pos, op, &truth, err))
+                if ((b->expr || b->kind != STOP_SITE) &&
+                    !test_by_reading(s, b, pos, op, &truth, err))
                     return false;
                 if (truth) {
                     *stopped = b->id;

@@ -198,23 +198,22 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
         t->done[layer] = end;
 }
 
-bool trace_compute(struct trace *t, int n, struct error *err)
+bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
 {
     const struct program *p = &t->model->program;
-    int L = trace_layers(t);
-    if (n <= trace_rows(t))
+    if (n <= t->done[layer])
         return true;
     /* Scratch first: pages must not take the memory that running them needs. */
-    int most = n - trace_rows(t) < t->chunk ? n - trace_rows(t) : t->chunk;
+    int most = n - t->done[layer] < t->chunk ? n - t->done[layer] : t->chunk;
     if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||
         !vm_reserve_work(t->vm, most, n, err) || !trace_reserve_pages(t, n, err))
         return false;
-    while (trace_rows(t) < n) {
-        int pos0 = trace_rows(t);
+    while (t->done[layer] < n) {
+        int pos0 = t->done[layer];
         int rows = n - pos0 < t->chunk ? n - pos0 : t->chunk;
         /* After an edit the lower layers are still right: start above them. */
         int first = 0;
-        while (first < L && t->done[first + 1] >= pos0 + rows)
+        while (first < layer && t->done[first + 1] >= pos0 + rows)
             first++;
         first = trace_nearest_kept(t, first);
         struct frame *f = &t->vm->run;
@@ -224,20 +223,26 @@ bool trace_compute(struct trace *t, int n, struct error *err)
         c.tap = t->observer.written ? &t->observer : NULL;
         if (!trace_enter(t, &c, first, err))
             return false;
-        for (int l = first; l < L; l++) {
+        for (int l = first; l < layer; l++) {
             c.from = p->block_op[l];
             c.to = p->block_op[l + 1] - 1;
             if (!vm_run(t->vm, &c, err))
                 return false;
             leave_block(t, &c, l + 1);
         }
-        t->pc = 0;
+        if (layer == trace_layers(t))
+            t->pc = 0;
         if (!vm_sync(t->vm, err)) {
             trace_invalidate(t, pos0, 1);
             return false;
         }
     }
     return true;
+}
+
+bool trace_compute(struct trace *t, int n, struct error *err)
+{
+    return trace_compute_layer(t, n, trace_layers(t), err);
 }
 
 bool trace_step(struct trace *t, int last, struct error *err)

@@ -88,6 +88,9 @@ bool trace_has(const struct trace *t, int position, int op);
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
  * was finished stays. */
 bool trace_compute(struct trace *t, int n, struct error *err);
+/* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
+ * leave the lower blocks of some positions computed; this brings such a state back. */
+bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
  * block), from where it stands. After the last block's last op the position counts as
  * computed. The tail's ops are never run ahead: trace_read computes them when asked. */

@@ -2,9 +2,11 @@
 
 #include "engine/families/families.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define CONFIG_LIMIT (16u << 20) /* bytes of a config.json */
 
@@ -240,6 +242,20 @@ static bool read_dtype(struct config *c, const struct json *j)
     return true;
 }
 
+/* eos_token_id: an id or a list of them, or nothing. What is no token of the model never comes. */
+static void read_eos(struct config *c, const struct json *j)
+{
+    const struct json *v = json_get(j, "eos_token_id");
+    const struct json *each = json_is_array(v) ? json_first(v) : v;
+    int64_t id;
+    if (json_is_null(v))
+        return;
+    c->n_eos = 0;
+    for (; each && c->n_eos < CONFIG_MAX_EOS; each = json_is_array(v) ? json_next(each) : NULL)
+        if (json_whole(each, 0, c->n_vocab - 1, &id))
+            c->eos[c->n_eos++] = (int32_t)id;
+}
+
 static bool fill(struct config *c, const struct json *j, struct error *err)
 {
     if (!json_is_object(j))
@@ -261,6 +277,7 @@ static bool fill(struct config *c, const struct json *j, struct error *err)
     if (widest > 1 << 22)
         return error_set(err, ERR_FORMAT, "%d heads of %d floats are more than midpass takes",
                          c->n_heads, c->d_head);
+    read_eos(c, j);
     return true;
 }
 
@@ -289,6 +306,27 @@ bool config_read(struct config *c, struct ledger *l, const char *path, struct er
     bool ok = config_parse(c, l, text, n, path, err);
     mem_free(l, text);
     return ok;
+}
+
+bool config_read_generation(struct config *c, const char *path, struct error *err)
+{
+    struct stat st;
+    if (stat(path, &st) != 0 && errno == ENOENT)
+        return true;
+    struct json_doc *doc = json_read(c->ledger, MEM_OTHER, path, CONFIG_LIMIT, err);
+    if (!doc)
+        return false;
+    read_eos(c, json_root(doc));
+    json_close(doc);
+    return true;
+}
+
+bool config_is_eos(const struct config *c, int32_t id)
+{
+    for (int i = 0; i < c->n_eos; i++)
+        if (c->eos[i] == id)
+            return true;
+    return false;
 }
 
 void config_fini(struct config *c)

@@ -23,6 +23,8 @@ struct rope_config {
     int n_factors;
 };
 
+#define CONFIG_MAX_EOS 16
+
 struct config {
     struct ledger *ledger;
     const struct family *family;
@@ -35,7 +37,9 @@ struct config {
     bool qkv_bias, out_bias, mlp_bias, parallel;
     int *window; /* [n_layers] keys a query sees, itself included; 0: all */
     struct rope_config rope;
-    enum dtype dtype; /* torch_dtype / dtype: what the plan assumes without weights */
+    enum dtype dtype;            /* torch_dtype / dtype: what the plan assumes without weights */
+    int32_t eos[CONFIG_MAX_EOS]; /* tokens that end a text */
+    int n_eos;
 };
 
 /* Reads folder/config.json and lets its family check it. Unknown model_type: ERR_UNSUPPORTED
@@ -44,6 +48,11 @@ bool config_read(struct config *c, struct ledger *l, const char *path, struct er
 bool config_parse(struct config *c, struct ledger *l, const char *json, size_t bytes,
                   const char *name, struct error *err);
 void config_fini(struct config *c);
+/* Takes the ends of text of generation_config.json, which outdo config.json's. No such file is
+ * fine. */
+bool config_read_generation(struct config *c, const char *path, struct error *err);
+/* Whether a token ends a text. */
+bool config_is_eos(const struct config *c, int32_t id);
 
 /* For the families: a required or optional (fallback >= low) whole number, a number, a flag. */
 bool config_int(const struct json *j, const char *key, int low, int high, int *out,

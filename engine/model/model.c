@@ -20,10 +20,11 @@ static char *join(struct ledger *l, const char *folder, const char *file, struct
 static bool read_config(struct model *m, struct error *err)
 {
     char *path = join(m->ledger, m->folder, "config.json", err);
-    if (!path)
-        return false;
-    bool ok = config_read(&m->config, m->ledger, path, err);
+    char *more = path ? join(m->ledger, m->folder, "generation_config.json", err) : NULL;
+    bool ok = more && config_read(&m->config, m->ledger, path, err) &&
+              config_read_generation(&m->config, more, err);
     mem_free(m->ledger, path);
+    mem_free(m->ledger, more);
     return ok;
 }
 

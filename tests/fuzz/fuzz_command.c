@@ -56,6 +56,12 @@ static bool take(void *context, const char *s, size_t n, struct error *err)
     return true;
 }
 
+static void close_once(void)
+{
+    session_close(&session);
+    must(ledger_close(ledger) == 0, "the session keeps memory");
+}
+
 /* One model for all inputs: opening it takes longer than what is looked for. */
 static void open_once(void)
 {
@@ -64,7 +70,7 @@ static void open_once(void)
     if (ledger)
         return;
     ledger = ledger_open();
-    must(ledger != NULL, "no memory");
+    must(ledger != NULL && atexit(close_once) == 0, "no memory");
     if (!session_open(&session, ledger, MODEL, &o, &err)) {
         fprintf(stderr, "fuzz_command: %s (run it in the repository's root)\n", err.text);
         abort();

@@ -24,6 +24,13 @@ static void must(bool so, const char *what)
     abort();
 }
 
+static void close_once(void)
+{
+    variables_fini(&variables);
+    session_close(&session);
+    must(ledger_close(ledger) == 0, "the session keeps memory");
+}
+
 /* One model, standing in the middle of a computed prompt, for all inputs. */
 static void open_once(void)
 {
@@ -33,7 +40,7 @@ static void open_once(void)
     if (ledger)
         return;
     ledger = ledger_open();
-    must(ledger != NULL, "no memory");
+    must(ledger != NULL && atexit(close_once) == 0, "no memory");
     if (!session_open(&session, ledger, MODEL, &o, &err)) {
         fprintf(stderr, "fuzz_expr: %s (run it in the repository's root)\n", err.text);
         abort();
@@ -55,7 +62,10 @@ static bool same(const struct value *a, const struct value *b)
         return a->n_string == b->n_string && memcmp(a->string, b->string, a->n_string) == 0;
     if (a->data)
         return memcmp(a->data, b->data, a->count * sizeof *a->data) == 0;
-    return memcmp(&a->number, &b->number, sizeof a->number) == 0;
+    uint64_t x, y;
+    memcpy(&x, &a->number, sizeof x);
+    memcpy(&y, &b->number, sizeof y);
+    return x == y;
 }
 
 static void check_error(const struct error *e, size_t n)

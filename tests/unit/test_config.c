@@ -1,6 +1,7 @@
 /* test_config.c - config.json: both generations of keys, and what is wrong told by name. */
 #include "engine/families/families.h"
 #include "engine/model/config.h"
+#include "tests/support/folder.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -49,6 +50,32 @@ static void test_generations(void **state)
     config_fini(&old);
     config_fini(&new);
     assert_int_equal(ledger_close(l), 0);
+}
+
+/* One id, a list, what is no token; and generation_config.json, which outdoes it. */
+static void test_ends_of_text(void **state)
+{
+    struct ledger *l = *state;
+    struct config c;
+    struct error err;
+    static const char *const more[] = {"{\"eos_token_id\": 7}", "{}", "[1", NULL};
+    assert_true(parse(&c, l, "{\"model_type\":\"llama\"," SIZES ",\"eos_token_id\":2}", &err));
+    assert_true(config_is_eos(&c, 2) && !config_is_eos(&c, 0));
+    config_fini(&c);
+    assert_true(
+        parse(&c, l, "{\"model_type\":\"llama\"," SIZES ",\"eos_token_id\":[3,-1,\"x\",50,49,2.5]}",
+              &err));
+    assert_int_equal(c.n_eos, 2);
+    assert_true(config_is_eos(&c, 3) && config_is_eos(&c, 49));
+    const char *path = folder_file("generation_config.json");
+    for (int i = 0; i < 4; i++) {
+        folder_remove(path);
+        if (more[i])
+            folder_put(path, more[i], strlen(more[i]));
+        assert_int_equal(config_read_generation(&c, path, &err), i != 2);
+        assert_true(config_is_eos(&c, 7) && !config_is_eos(&c, 3));
+    }
+    config_fini(&c);
 }
 
 static void test_windows(void **state)
@@ -140,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_generations),
+        cmocka_unit_test_setup_teardown(test_ends_of_text, folder_set_up, folder_tear_down),
         cmocka_unit_test(test_windows),
         cmocka_unit_test(test_errors_name_the_key),
     };
