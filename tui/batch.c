@@ -289,8 +289,10 @@ int batch_plan(const struct options *o)
     struct error err = {0};
     report_init(&r, o->ledger, o->json, write_out, NULL);
     text_init(&text, o->ledger, MEM_OTHER);
-    bool ok =
-        plan_report(o->ledger, o->model, o->session.trace.n_ctx, o->session.budget, &text, &err);
+    struct device_options device = {o->session.device, o->session.dtype, o->session.n_threads,
+                                    o->session.isa};
+    bool ok = plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget,
+                          &text, &err);
     if (ok && o->json) {
         report_begin(&r, "cmd", "plan");
         report_string(&r, "text", text.data, text.n);

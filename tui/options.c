@@ -1,5 +1,7 @@
 #include "tui/options.h"
 
+#include "engine/model/device.h"
+
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +24,9 @@ const char options_help[] =
     "  --ctx N          at most N positions; changes nothing else\n"
     "  --mem SIZE       memory to stay within: 8G, 512M; else what is free\n"
     "  --rope MODE      auto, short, long: which factors a longrope model uses\n"
-    "  --device NAME    auto, cpu, cuda\n"
+    "  --device NAME    auto, cpu, cuda, cuda:1 (the second GPU); auto: a GPU if there is one\n"
+    "  --dtype NAME     what a GPU computes in: f32; bf16 (sums and residual f32). Without it\n"
+    "                   bf16 where the checkpoint is bf16, else f32\n"
     "  --threads N      else one for each CPU\n"
     "  --plan           what the model will take, and load nothing\n"
     "  --stride N       keep a checkpoint of the residual every N layers\n"
@@ -114,9 +118,9 @@ static bool *flag(struct options *o, const char *name)
 /* The name, as long as the program runs; NULL: no option of this name takes a value. */
 static const char *name_of(const char *name)
 {
-    static const char *const names[] = {"-x",      "-ex",      "--ex",    "--ids",     "--allow",
-                                        "--ctx",   "--mem",    "--rope",  "--threads", "--isa",
-                                        "--chunk", "--stride", "--device"};
+    static const char *const names[] = {"-x",      "-ex",      "--ex",     "--ids",     "--allow",
+                                        "--ctx",   "--mem",    "--rope",   "--threads", "--isa",
+                                        "--chunk", "--stride", "--device", "--dtype"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strcmp(name, names[i]) == 0)
             return names[i];
@@ -138,7 +142,7 @@ static bool set_resume(struct parse *p, const char *inside)
 static bool set_value(struct parse *p, const char *name, const char *value)
 {
     static const char *const regimes[] = {"auto", "short", "long", NULL};
-    static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
+    int index;
     static const char *const isas[] = {"scalar", "avx2", "avx512", NULL};
     struct options *o = p->o;
     struct session_options *s = &o->session;
@@ -176,7 +180,14 @@ static bool set_value(struct parse *p, const char *name, const char *value)
     }
     if (strcmp(name, "--device") == 0) {
         s->device = value;
-        return one_of(p, name, value, devices);
+        return device_parse(value, &index) ||
+               error_set(p->err, ERR_USAGE, "%s takes auto, cpu, cuda or cuda:1, not \"%s\"", name,
+                         value);
+    }
+    if (strcmp(name, "--dtype") == 0) {
+        s->dtype = value;
+        return strcmp(value, "f32") == 0 || strcmp(value, "bf16") == 0 ||
+               error_set(p->err, ERR_USAGE, "%s takes f32 or bf16, not \"%s\"", name, value);
     }
     s->isa = value;
     return one_of(p, name, value, isas);
@@ -210,7 +221,7 @@ bool options_parse(struct options *o, struct ledger *l, int argc, char **argv, s
 {
     struct parse p = {.o = o, .err = err, .argv = argv, .argc = argc};
     bool ended = false;
-    *o = (struct options){.ledger = l};
+    *o = (struct options){.ledger = l, .session.device = "auto"};
     o->actions = mem_alloc_array(l, MEM_OTHER, (size_t)argc + 1, sizeof *o->actions, err);
     o->log_words = mem_alloc_array(l, MEM_OTHER, 2 * (size_t)argc + 2, sizeof *o->log_words, err);
     if (!o->actions || !o->log_words)

@@ -25,7 +25,7 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
     t->stride = o && o->stride > 0 ? o->stride : 1;
     if (t->stride > trace_layers(t))
         t->stride = trace_layers(t);
-    t->chunk = o && o->chunk > 0 ? o->chunk : TRACE_CHUNK;
+    t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;
     size_t sections = (size_t)trace_layers(t) + 1;
@@ -49,7 +49,8 @@ void trace_close(struct trace *t)
     if (t->vm)
         vm_fini(t->vm);
     mem_free(t->ledger, t->vm);
-    mem_free(t->ledger, t->pages);
+    mem_free(t->ledger, t->checkpoint_pages);
+    mem_free(t->ledger, t->checkpoint_bytes);
     mem_free(t->ledger, t->kv_pages);
     mem_free(t->ledger, t->done);
     mem_free(t->ledger, t->ids);
@@ -239,6 +240,10 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         }
         if (layer == trace_layers(t))
             t->pc = 0;
+        if (!vm_sync(t->vm, err)) {
+            trace_invalidate(t, pos0, 1);
+            return false;
+        }
     }
     return true;
 }
@@ -275,5 +280,5 @@ bool trace_step(struct trace *t, int last, struct error *err)
         leave_block(t, &c, p->n_layers);
         t->pc = 0;
     }
-    return true;
+    return vm_sync(t->vm, err);
 }

@@ -15,23 +15,17 @@
 
 #include <stdatomic.h>
 
-#define TRACE_CHUNK 512 /* positions that a prompt runs in at once, unless told otherwise */
-
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
 struct trace_options {
     int n_ctx;  /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
     int stride; /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
-    int chunk;  /* 0: TRACE_CHUNK */
+    int chunk;  /* positions that a prompt runs in at once; 0: what the backend likes */
     enum rope_regime regime;
 };
 
-struct trace_page {
-    void *kv;           /* all layers' keys and values of KV_PAGE positions, backend memory */
-    float *checkpoints; /* [kept layers, KV_PAGE, D] */
-};
-
-/* What a hook may look at and change, right after an op wrote it. Row r of the view is at
+/* What a hook may look at and change, right after an op wrote it: in host memory, and put back
+ * where a device computes. Row r of the view is at
  * data + r * row_stride; for scores and patterns head i, row r, key s is at
  * data + (i * n + r) * n_keys + s. */
 struct op_view {
@@ -62,8 +56,10 @@ struct trace {
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
     int *done;               /* [L + 1] */
-    struct trace_page *pages;
-    void **kv_pages; /* [n_pages] kv of each page, for the kernels */
+    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; and the
+     * residuals of the kept layers, [kept layers, KV_PAGE, D]. */
+    void **kv_pages, **checkpoint_pages;
+    size_t *checkpoint_bytes; /* of each page */
     int n_pages, room_pages;
     struct hooks hooks;      /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
