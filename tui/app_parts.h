@@ -25,7 +25,15 @@
 #define N_LAYOUTS  5
 #define QUEUE_MOST 1000 /* lines that wait, say of a paste */
 
-enum job { JOB_NONE, JOB_OPEN, JOB_BEGIN /* log, rc files */, JOB_PROMPT, JOB_COMMAND, JOB_FILE, JOB_REFRESH };
+enum job {
+    JOB_NONE,
+    JOB_OPEN,
+    JOB_BEGIN /* log, rc files */,
+    JOB_PROMPT,
+    JOB_COMMAND,
+    JOB_FILE,
+    JOB_REFRESH
+};
 
 /* Why the prompt is open. */
 enum asking { ASK_NOTHING, ASK_COMMAND, ASK_SEARCH };

@@ -16,8 +16,8 @@ struct options {
     bool no_log, rc, no_rc, sessions, resume;
     const char *resume_file; /* NULL: the last session */
     const char *allow;       /* a folder; NULL: not given */
-    bool plain; /* a prompt without the screen */
-    bool slow;  /* the screen draws at most twice a second */
+    bool plain;              /* a prompt without the screen */
+    bool slow;               /* the screen draws at most twice a second */
     struct session_options session;
     struct action *actions; /* in the order given */
     int n_actions;

@@ -22,7 +22,7 @@ enum role {
     ROLE_TITLE,
     ROLE_FOCUS, /* the focused panel's title and frame */
     ROLE_FRAME,
-    ROLE_CURRENT, /* where the debugger stands */
+    ROLE_CURRENT,  /* where the debugger stands */
     ROLE_SELECTED, /* what keys of the panel act on */
     ROLE_BREAKPOINT,
     ROLE_PATCH,
@@ -75,7 +75,7 @@ const char *theme_spark(const struct theme *t, double v);
 
 /* Maps. Monotone in luminance; signed from -1 (blue) over 0 to 1 (orange). NaN has a colour and a
  * glyph of its own. */
-int16_t theme_heat(const struct theme *t, double v);   /* COLOUR_DEFAULT without colours */
+int16_t theme_heat(const struct theme *t, double v); /* COLOUR_DEFAULT without colours */
 int16_t theme_signed(const struct theme *t, double v);
 /* The same without colours: a ramp of glyphs, one column; two for signed. */
 const char *theme_heat_glyph(const struct theme *t, double v);

@@ -17,13 +17,14 @@ static const struct command *const commands[] = {
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
     &command_generate,     &command_print,         &command_output,       &command_examine,
     &command_top,          &command_lens,          &command_dla,          &command_heads,
-    &command_attn,         &command_info,         &command_break,         &command_tbreak,       &command_condition,
-    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
-    &command_end,          &command_display,       &command_undisplay,    &command_patch,
-    &command_delete,       &command_enable,        &command_disable,      &command_save,
-    &command_dump,         &command_load,          &command_export,       &command_log,
-    &command_restore,      &command_set,           &command_echo,         &command_source,
-    &command_shell,        &command_help,          &command_quit,
+    &command_attn,         &command_info,          &command_break,        &command_tbreak,
+    &command_condition,    &command_ignore,        &command_watch,        &command_catch,
+    &command_commands,     &command_end,           &command_display,      &command_undisplay,
+    &command_undo,         &command_redo,          &command_patch,        &command_delete,
+    &command_enable,       &command_disable,       &command_save,         &command_dump,
+    &command_load,         &command_export,        &command_log,          &command_restore,
+    &command_set,          &command_echo,          &command_source,       &command_shell,
+    &command_help,         &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -106,6 +107,7 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    history_init(&c->history, s->ledger);
     text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
     log_init(&c->logs[0]);
@@ -117,12 +119,37 @@ void console_fini(struct console *c)
     if (c->session)
         c->session->breakpoints.variables = NULL;
     variables_fini(&c->variables);
+    history_fini(&c->history);
     log_close(&c->logs[0]);
     log_close(&c->logs[1]);
     text_fini(&c->gathered);
     displays_fini(c);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
+}
+
+/* Runs a command, and keeps the state before it if it was changed, so that undo finds it. A motion
+ * changes something only where it samples tokens. */
+static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
+                         struct error *err)
+{
+    struct snapshot before;
+    struct error why = {0};
+    struct session *s = c->session;
+    int n_ids = s->trace.n_ids;
+    unsigned prompts = s->prompts;
+    if (!command->undoable || !snapshot_take(&before, s, &why)) {
+        if (why.code)
+            snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+        return command->run(c, a, err);
+    }
+    bool ok = command->run(c, a, err);
+    bool changed =
+        command->theme != THEME_RUN ? ok : n_ids != s->trace.n_ids || prompts != s->prompts;
+    if (changed && !history_add(&c->history, a->line, &before, &why))
+        snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+    snapshot_fini(&before, c->ledger);
+    return ok;
 }
 
 /* Reads "print/a" and runs it. */
@@ -161,7 +188,7 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
         return error_at(err, ERR_STATE, column, "%s is not allowed here", command->name);
     struct record_mark before = record_mark(c);
     long sent = c->report->sent;
-    bool ok = command->run(c, a, err);
+    bool ok = run_undoable(c, command, a, err);
     const char *done = c->log_as ? c->log_as : a->line;
     record_add(c, &before, command->changes, ok, done, c->log_as ? strlen(done) : whole);
     mem_free(c->ledger, c->log_as);

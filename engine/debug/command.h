@@ -7,6 +7,7 @@
 #define MIDPASS_COMMAND_H
 
 #include "engine/debug/log.h"
+#include "engine/debug/history.h"
 #include "engine/debug/report.h"
 #include "engine/debug/session.h"
 #include "engine/debug/variables.h"
@@ -23,6 +24,7 @@ struct console {
     struct session *session;
     struct report *report;
     struct variables variables;
+    struct history history;
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
@@ -93,6 +95,7 @@ struct command {
     bool repeats; /* an empty line runs it again */
     bool outside; /* touches files or starts programs */
     bool changes; /* the state: belongs in the log */
+    bool undoable;
     bool (*run)(struct console *c, struct arguments *a, struct error *err);
     const char *const *words; /* TAKES_WORD: the words that may follow, NULL at the end */
 };

@@ -251,6 +251,7 @@ const struct command command_break = {
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
     .changes = true,
+    .undoable = true,
     .run = run_break,
 };
 
@@ -263,6 +264,7 @@ const struct command command_tbreak = {
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
     .changes = true,
+    .undoable = true,
     .run = run_tbreak,
 };
 
@@ -275,6 +277,7 @@ const struct command command_condition = {
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
     .changes = true,
+    .undoable = true,
     .run = run_condition,
 };
 
@@ -287,6 +290,7 @@ const struct command command_ignore = {
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
+    .undoable = true,
     .run = run_ignore,
 };
 

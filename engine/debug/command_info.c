@@ -331,6 +331,7 @@ static const struct topic {
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
     {"breakpoints", "where it stops, and how often it has", break_list},
+    {"history", "what undo and redo would bring back", undo_list},
     {"display", "what is shown behind every stop", display_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
@@ -338,9 +339,9 @@ static const struct topic {
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",   "sites",   "program", "memory",
-                                          "tokens",  "breakpoints", "display", "patches",
-                                          "timing",  "hash",    NULL};
+static const char *const topic_words[] = {"model",  "sites",       "program", "memory",
+                                          "tokens", "breakpoints", "display", "patches",
+                                          "timing", "hash",        "history", NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

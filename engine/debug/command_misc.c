@@ -264,6 +264,7 @@ const struct command command_set = {
     .theme = THEME_OTHER,
     .takes = TAKES_WORD,
     .changes = true,
+    .undoable = true,
     .run = run_set,
     .words = set_words,
 };

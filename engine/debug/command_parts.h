@@ -67,6 +67,10 @@ bool break_enable(struct console *c, struct arguments *a, bool enabled, struct e
 bool session_save(struct console *c, struct arguments *a, struct error *err);
 bool hash_info(struct console *c, struct arguments *a, struct error *err);
 
+/* ---- undo, redo (command_undo.c) ---- */
+
+bool undo_list(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- what happens at stops (command_stop.c) ---- */
 
 /* A line while `commands` gathers: kept, or the `end`. */
@@ -98,7 +102,7 @@ extern const struct command command_attn, command_lens, command_dla, command_hea
     command_output, command_examine, command_top, command_info, command_patch, command_delete,
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
-    command_commands, command_end, command_display, command_undisplay, command_load, command_export,
-    command_log, command_restore;
+    command_commands, command_undo, command_redo, command_end, command_display, command_undisplay,
+    command_load, command_export, command_log, command_restore;
 
 #endif

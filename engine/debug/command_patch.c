@@ -319,6 +319,7 @@ const struct command command_patch = {
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,
     .changes = true,
+    .undoable = true,
     .run = run_patch,
 };
 
@@ -331,6 +332,7 @@ const struct command command_delete = {
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
+    .undoable = true,
     .run = run_delete,
 };
 
@@ -343,6 +345,7 @@ const struct command command_enable = {
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
+    .undoable = true,
     .run = run_enable,
 };
 
@@ -355,5 +358,6 @@ const struct command command_disable = {
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
+    .undoable = true,
     .run = run_disable,
 };

@@ -408,6 +408,7 @@ const struct command command_run = {
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
     .changes = true,
+    .undoable = true,
     .run = run_run,
 };
 
@@ -420,6 +421,7 @@ const struct command command_ids = {
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
     .changes = true,
+    .undoable = true,
     .run = run_ids,
 };
 
@@ -455,6 +457,7 @@ const struct command command_token = {
     .theme = THEME_RUN,
     .repeats = true,
     .changes = true,
+    .undoable = true,
     .run = run_token,
 };
 
@@ -530,6 +533,7 @@ const struct command command_generate = {
     .theme = THEME_RUN,
     .repeats = true,
     .changes = true,
+    .undoable = true,
     .run = run_generate,
 };
 

@@ -357,6 +357,7 @@ const struct command command_watch = {
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
     .changes = true,
+    .undoable = true,
     .run = run_watch,
 };
 
@@ -371,6 +372,7 @@ const struct command command_catch = {
     .takes = TAKES_WORD,
     .words = catch_words,
     .changes = true,
+    .undoable = true,
     .run = run_catch,
 };
 
