@@ -35,45 +35,81 @@ static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct e
     return true;
 }
 
-/* The slice of the value at one position; what brackets leave out is whole. */
+/* How many indices stand in the brackets that begin here. */
+static int count_indices(const struct arguments *a)
+{
+    int n = 1;
+    for (size_t i = a->at; i < a->n && a->line[i] != ']'; i++)
+        n += a->line[i] == ',';
+    return n;
+}
+
+/* The position among TransformerLens's indices: 1.z[6,3], 1.pattern[3,6,:]. */
+static bool read_position(struct console *c, struct arguments *a, struct patch_spec *spec,
+                          struct error *err)
+{
+    const struct session *s = c->session;
+    struct pick pick;
+    if (!read_pick(a, s->trace.n_ids > 0 ? s->trace.n_ids : s->trace.n_ctx, &pick, err))
+        return false;
+    spec->first = (int)pick.first;
+    spec->last = (int)(pick.first + (int64_t)pick.count - 1);
+    return true;
+}
+
+/* The slice of the value at one position; what brackets leave out is whole. With one index more
+ * one of them is the position, where TransformerLens has it, and *placed is set. */
 static bool read_slice(struct console *c, struct arguments *a, const struct op *op,
-                       struct patch_spec *spec, struct error *err)
+                       struct patch_spec *spec, bool *placed, struct error *err)
 {
     enum site_axes axes = site_axes(op->site);
     int n = axes == AXES_HTS || axes == AXES_THX ? 2 : 1;
     int64_t dims[2] = {n == 2 ? op->heads : op->width, axes == AXES_HTS
                                                            ? c->session->trace.n_ctx
                                                            : op->width / (n == 2 ? op->heads : 1)};
+    *placed = false;
     spec->n_picks = n;
     for (int i = 0; i < n; i++)
         spec->picks[i] = pick_all((size_t)dims[i]);
     if (!arguments_symbol(a, '['))
         return true;
-    for (int i = 0;; i++) {
-        if (i == n)
+    int total = count_indices(a);
+    *placed = total == n + 1;
+    int position = axes == AXES_HTS ? 1 : 0;
+    for (int i = 0, axis = 0;; i++) {
+        if (axis == n && !*placed)
             return error_at(err, ERR_USAGE, arguments_column(a),
-                            "%s has %d axes at one position (positions are named by at)",
+                            "%s has %d axes at one position, and one more with its position",
                             site_suffix(op->site), n);
-        if (!read_pick(a, dims[i], &spec->picks[i], err))
+        bool here = *placed && i == position;
+        if (here ? !read_position(c, a, spec, err)
+                 : !read_pick(a, dims[axis], &spec->picks[axis], err))
             return false;
+        axis += !here;
         if (arguments_symbol(a, ']'))
             return true;
         if (!arguments_symbol(a, ','))
             return error_at(err, ERR_USAGE, arguments_column(a), "\",\" or \"]\" is expected here");
+        if (i + 1 == total)
+            return error_at(err, ERR_USAGE, arguments_column(a), "\"]\" is expected here");
     }
 }
 
 static bool read_positions(struct console *c, struct arguments *a, struct patch_spec *spec,
-                           struct error *err)
+                           bool placed, struct error *err)
 {
     struct session *s = c->session;
+    int column = arguments_column(a);
+    if (placed)
+        return !arguments_take(a, "at") ||
+               error_at(err, ERR_USAGE, column, "the position stands in the brackets already");
     spec->first = 0;
     spec->last = PATCH_TO_THE_END;
     return !arguments_take(a, "at") ||
            arguments_positions(a, s->trace.n_ids, s->trace.n_ctx, &spec->first, &spec->last, err);
 }
 
-static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec,
+static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec, bool *placed,
                       struct error *err)
 {
     const struct program *p = &c->session->model.program;
@@ -106,7 +142,7 @@ static bool read_site(struct console *c, struct arguments *a, struct patch_spec 
             err->column = column;
         return false;
     }
-    return read_slice(c, a, &p->ops[op], spec, err);
+    return read_slice(c, a, &p->ops[op], spec, placed, err);
 }
 
 /* ---- what is written ---- */
@@ -224,12 +260,13 @@ static bool add(struct console *c, struct arguments *a, bool once, struct error 
     value_init(&operand, c->ledger);
     spec.operand = &operand;
     spec.text = a->line + start;
-    bool ok = read_site(c, a, &spec, err) && read_positions(c, a, &spec, err);
-    if (once) {
+    bool placed = false;
+    bool ok = read_site(c, a, &spec, &placed, err) && read_positions(c, a, &spec, placed, err);
+    if (once && !placed)
         spec.first = spec.last = s->position;
+    if (once)
         ok =
             ok && (s->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)"));
-    }
     int id = 0;
     if (ok && read_operation(c, a, &spec, &operand, err))
         id = patches_add(&s->patches, &spec, err);
@@ -312,7 +349,8 @@ const struct command command_patch = {
     .brief = "a lasting edit, numbered",
     .help =
         "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR\n"
-        "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20].\n"
+        "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20];\n"
+        "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
         "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
         "What depends on it is computed again; info patches shows what each one did.",

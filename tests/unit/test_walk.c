@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define MOVES   3000 /* on each checkpoint: 54,000 over all 18 */
-#define COMPARE 40  /* moves between comparisons */
-#define TOKENS  24  /* the sequence is cut back to its prompt beyond that */
+#define COMPARE 40   /* moves between comparisons */
+#define TOKENS  24   /* the sequence is cut back to its prompt beyond that */
 
 struct walker {
     struct ledger *ledger;

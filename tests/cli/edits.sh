@@ -1,0 +1,28 @@
+#!/bin/bash
+# Edits with TransformerLens's axes, edges of attention, and undo, as one types them.
+# shellcheck disable=SC2016 # $1 is midpass's
+. tests/cli/lib.bash
+ids='3 1 4 1 5 9 2 6'
+
+run 0 --batch --ids "$ids" -ex finish -ex 'patch 1.pattern[0,5,2] = 0' -ex 'p 1.pattern[0,5,2]' \
+    -ex 'p 1.pattern[0,6,2] != 0' -ex 'patch 1.attn_scores[1,-1,0:2] = -inf' \
+    -ex 'p sum(1.pattern[1,-1,0:2])' -ex 'patch 0.z[2:4,1,:] = 0.5' -ex 'p 0.z[1:5,1,0] == 0.5' $model
+says out 'position 5: 1.pattern[0,5,2] = 0'; says out 'positions 2 to 3: 0.z[2:4,1,:]'
+says out '$1 = 0'; says out '$2 = 1'; says out '$3 = 0'; says out '[0 1 1 0]'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3] at 4 = 0' $model; says err 'in the brackets already'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3,4] = 0' $model; says err 'and one more with its'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[99,0,0] = 0' $model; says err 'out of range'
+
+# Undoing brings the first bits back, and doing again those of the edit.
+run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch 1.z zero' -ex 'info hash' \
+    -ex undo -ex 'info hash' -ex redo -ex 'info hash' -ex 'info patches' $model
+mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+[ "${hash[0]}" = "${hash[2]}" ] && [ "${hash[1]}" = "${hash[3]}" ] && [ "${hash[0]}" != "${hash[1]}" ] ||
+    fail "hashes ${hash[*]}"
+says out 'undid: patch 1.z zero'; says out 'did again: patch 1.z zero'; says out 'Patch 1 at'
+run 0 --batch --json --ids "$ids" -ex 'b 0.z' -ex 'undo 5' -ex 'info history' -ex 'b 0.q' $model
+says out '{"cmd":"undo","line":"b 0.z"}'; says out '{"cmd":"info history","line":"b 0.z","undone":true}'
+says out '{"cmd":"break","id":2,'
+run 1 --batch -ex undo $model; says err 'there is nothing to undo'
+run 1 --batch --ids "$ids" -ex redo $model; says err 'there is nothing to redo'
+finish
