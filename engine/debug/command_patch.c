@@ -175,7 +175,7 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     return ok;
 }
 
-/* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR". */
+/* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR", "from FILE". */
 static bool read_operation(struct console *c, struct arguments *a, struct patch_spec *spec,
                            struct value *operand, struct error *err)
 {
@@ -184,6 +184,13 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
         return arguments_done(a, err);
     if (arguments_take(a, "mean"))
         return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
+    if (arguments_take(a, "from")) {
+        char name[64];
+        if (c->untrusted)
+            return error_at(err, ERR_STATE, column, "files are not read here");
+        site_name(spec->site, spec->layer_first, name);
+        return array_read(c, a, name, operand, err);
+    }
     if (arguments_symbol(a, '=') || arguments_take(a, "=")) {
         spec->kind = PATCH_SET;
     } else if (arguments_take(a, "add") ||
@@ -196,7 +203,7 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
         a->at += a->line[a->at] == '*' ? 2 : 0;
     } else {
         return error_at(err, ERR_USAGE, column,
-                        "= EXPR, zero, mean, scale X or add EXPR is expected here");
+                        "= EXPR, zero, mean, scale X, add EXPR or from FILE is expected here");
     }
     return console_eval(c, a, a->at, a->n, operand, err);
 }
@@ -348,7 +355,8 @@ const struct command command_patch = {
     .usage = "patch SITE[slice] [at POS] OP",
     .brief = "a lasting edit, numbered",
     .help =
-        "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR\n"
+        "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR   from FILE [TENSOR]\n"
+        "FILE is .npy, or .safetensors with the site's name for TENSOR unless told otherwise.\n"
         "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20];\n"
         "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"

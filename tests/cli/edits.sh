@@ -13,6 +13,17 @@ run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3] at 4 = 0' $model; says err 'in 
 run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3,4] = 0' $model; says err 'and one more with its'
 run 1 --batch --ids "$ids" -ex 'patch 1.z[99,0,0] = 0' $model; says err 'out of range'
 
+# From files: .npy, and a dump with the site's own name.
+run 1 --batch --ids "$ids" -ex finish -ex "save 1.z[5,0] $folder/z.npy" -ex "load \$a $folder/z.npy" \
+    -ex 'p norm($a - 1.z[5,0])' -ex "patch 1.z[0] at 2 from $folder/z.npy" \
+    -ex 'p norm(1.z[2,0] - $a)' -ex "dump $folder/d.safetensors 0.mlp_out" \
+    -ex "patch 1.z[1,0,:] from $folder/d.safetensors blocks.1.nothing" $model
+says out '$1 = 0'; says out '$2 = 0'; says out 'Patch 1 at'
+says err 'has no tensor blocks.1.nothing'
+printf 'no array' >"$folder/bad.npy"
+run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/bad.npy" $model; says err 'bad.npy: this is no .npy'
+run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/none.npy" $model; says err 'none.npy'
+
 # Undoing brings the first bits back, and doing again those of the edit.
 run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch 1.z zero' -ex 'info hash' \
     -ex undo -ex 'info hash' -ex redo -ex 'info hash' -ex 'info patches' $model
