@@ -210,9 +210,36 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
 
 /* ---- saying it ---- */
 
+/* The receipt of another token: which it was. */
+static bool say_token(struct console *c, const struct patch *p, const char *why, struct error *err)
+{
+    struct report *r = c->report;
+    if (r->json) {
+        report_begin(r, "cmd", why);
+        report_int(r, "id", p->id);
+        report_int(r, "position", p->first);
+        report_int(r, "old_token", p->old_token);
+        report_int(r, "new_token", p->token);
+        report_bool(r, "enabled", p->enabled);
+        report_string(r, "text", p->text, strlen(p->text));
+        return report_end(r, err);
+    }
+    text_printf(&r->text, "Patch %d at token %d%s: ", p->id, p->first,
+                p->enabled ? "" : " (disabled)");
+    if (!place_add_token(&r->text, c->session, p->old_token, err))
+        return false;
+    text_add(&r->text, " -> ");
+    if (!place_add_token(&r->text, c->session, p->token, err))
+        return false;
+    text_add(&r->text, p->first < c->session->trace.n_ids ? "\n" : "  (no such position now)\n");
+    return report_send(r, err);
+}
+
 static bool say_patch(struct console *c, const struct patch *p, const char *why, struct error *err)
 {
     struct report *r = c->report;
+    if (p->kind == PATCH_TOKEN)
+        return say_token(c, p, why, err);
     char name[64], where[48] = "every position", layers[24] = "";
     site_name(p->site, p->layer_first, name);
     if (p->layer_last != p->layer_first)
@@ -287,9 +314,50 @@ bool patch_set(struct console *c, struct arguments *a, struct error *err)
     return add(c, a, true, err);
 }
 
+/* token POS = "TEXT" or an id. */
+static bool add_token(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    size_t start = (size_t)arguments_column(a) - 1;
+    long position, id = -1;
+    int32_t token = -1;
+    int column = arguments_column(a);
+    if (!s->has_prompt)
+        return error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+    if (!arguments_number(a, &position) || position < -s->trace.n_ids || position >= s->trace.n_ids)
+        return error_at(err, ERR_USAGE, column, "a position is expected here: -%d to %d",
+                        s->trace.n_ids, s->trace.n_ids - 1);
+    position += position < 0 ? s->trace.n_ids : 0;
+    arguments_end(a);
+    if (!arguments_symbol(a, '='))
+        return error_at(err, ERR_USAGE, arguments_column(a), "\"=\" is expected here");
+    column = arguments_column(a);
+    if (arguments_number(a, &id) && arguments_end(a)) {
+        token = id >= 0 && id <= INT32_MAX ? (int32_t)id : -1;
+    } else {
+        size_t n;
+        bool quoted;
+        char *text = arguments_text(c, a, &n, &quoted, err);
+        bool ok = text &&
+                  (quoted || error_set(err, ERR_USAGE,
+                                       "a token in quotes, or an id, is "
+                                       "expected here")) &&
+                  session_token_id(s, text, n, &token, err);
+        mem_free(c->ledger, text);
+        if (!ok) {
+            if (err && err->column == 0)
+                err->column = column;
+            return false;
+        }
+    }
+    int number = patches_add_token(&s->patches, (int)position, token, a->line + start, err);
+    return number && settle(c, err) &&
+           say_patch(c, patches_find(&s->patches, number), "patch", err);
+}
+
 static bool run_patch(struct console *c, struct arguments *a, struct error *err)
 {
-    return add(c, a, false, err);
+    return arguments_take(a, "token") ? add_token(c, a, err) : add(c, a, false, err);
 }
 
 bool patch_list(struct console *c, struct arguments *a, struct error *err)
@@ -352,7 +420,7 @@ static bool run_disable(struct console *c, struct arguments *a, struct error *er
 const struct command command_patch = {
     .name = "patch",
     .aliases = "",
-    .usage = "patch SITE[slice] [at POS] OP",
+    .usage = "patch SITE[slice] [at POS] OP | patch token POS = \"TEXT\"",
     .brief = "a lasting edit, numbered",
     .help =
         "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR   from FILE [TENSOR]\n"
@@ -361,6 +429,7 @@ const struct command command_patch = {
         "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
         "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
+        "patch token puts another token at a position: one in quotes, or an id.\n"
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,

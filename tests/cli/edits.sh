@@ -24,6 +24,23 @@ printf 'no array' >"$folder/bad.npy"
 run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/bad.npy" $model; says err 'bad.npy: this is no .npy'
 run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/none.npy" $model; says err 'none.npy'
 
+# Another token: as if the prompt had it, and back.
+run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -ex 'info hash' \
+    -ex tokens -ex 'info patches' -ex "save session $folder/token" -ex 'disable patch 1' \
+    -ex 'info hash' -ex 'enable patch 1' -ex 'delete patch 1' -ex 'info hash' -ex undo \
+    -ex 'info hash' $model
+mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+says out 'Patch 1 at token 3: #1 -> #7'; says out 'patched, was #1'
+run 0 --batch --ids '3 1 4 7 5 9 2 6' -ex finish -ex 'info hash' $model
+mapfile -t fresh < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+[ "${hash[*]}" = "${hash[0]} $fresh ${hash[0]} ${hash[0]} $fresh" ] || fail "hashes ${hash[*]}"
+run 0 --batch -x "$folder/token" -ex 'info hash' -ex 'delete patch 1' -ex 'info hash' $model
+says out "$fresh"; says out "${hash[0]}"
+run 1 --batch --ids "$ids" -ex 'patch token 9 = 1' $model; says err 'a position is expected here'
+run 1 --batch --ids "$ids" -ex 'patch token 1 = 999' $model; says err 'outside the vocabulary'
+run 1 --batch --ids "$ids" -ex 'patch token 1 = x' $model; says err 'a token in quotes'
+run 1 --batch -ex 'patch token 1 = 1' $model; says err 'there is no prompt yet'
+
 # Undoing brings the first bits back, and doing again those of the edit.
 run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch 1.z zero' -ex 'info hash' \
     -ex undo -ex 'info hash' -ex redo -ex 'info hash' -ex 'info patches' $model
