@@ -9,9 +9,9 @@
 
 #define LENGTH(a) ((int)(sizeof(a) / sizeof(a)[0]))
 
-/* From black over violet, blue and green to yellow. The signs for NaN are in none of them. */
-static const uint8_t heat_256[] = {16, 17, 18, 54, 55,  24,  60,  30,
-                                   66, 36, 71, 77, 149, 185, 191, 227};
+/* From black over violet, blue and green to yellow, near viridis. The signs for NaN are in none of
+ * them. */
+static const uint8_t heat_256[] = {17, 53, 54, 60, 61, 31, 36, 71, 77, 113, 149, 185, 191, 227};
 static const uint8_t heat_16[] = {0, 4, 12, 2, 6, 3, 7, 11, 15};
 static const uint8_t heat_8[] = {0, 4, 2, 6, 3, 7};
 

@@ -198,7 +198,7 @@ static void test_random_keys(void **state)
                                'g',
                                'G',
                                'o',
-                               'c',
+                               'm',
                                'd',
                                'e',
                                '.',

@@ -163,7 +163,7 @@ static enum key_result key(struct panel *panel, int k, struct text *line)
         return select_token(p, p->n_ids - 1);
     case '.':
         return select_token(p, p->position);
-    case 'c':
+    case 'm':
         p->colour = (p->colour + 1) % TOKENS_COLOURS;
         return KEY_REFRESH;
     case KEY_RETURN:
@@ -210,7 +210,7 @@ static const struct key_help keys[] = {
     {"h l", "token before, after"},
     {"j k", "line"},
     {"Enter", "go there"},
-    {"c", "colour: log-probability, surprise (bright: unlikely), norm"},
+    {"m", "colour: log-probability, surprise (bright: unlikely), norm"},
     {"e", "another token in its place"},
     {".", "where the debugger stands"},
     {NULL, NULL},
