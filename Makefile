@@ -169,7 +169,7 @@ endif
 run: ## install what is missing, build, run: make run MODEL=... ARGS="..."
 	@tests/tools/deps.sh install build
 	@$(MAKE) all
-	$(if $(ARGS)$(MODEL),$(B)/midpass $(ARGS) $(MODEL),@$(B)/midpass --help)
+	$(B)/midpass $(ARGS) $(or $(MODEL),tests/models/demo)
 
 test: ## install what is missing, build, run all tests
 	@tests/tools/deps.sh install build test
@@ -199,6 +199,17 @@ bench: ## build and run the benchmarks
 	@$(MAKE) benches
 	@set -e; for b in $(BENCHES:%.c=$(B)/%); do echo "== $$b"; $$b; done
 
+test-keys: ## 20,000 random keys and sizes for the screen, under the address sanitizer
+	@tests/tools/deps.sh install build test
+	@MIDPASS_KEYS=20000 MODE=asan TEST_TIMEOUT=1800 TEST_VERBOSE=1 $(MAKE) check T=test_keys
+
+golden-screens: ## write what the panels draw to tests/tui/golden/ again; look at the difference
+	@MIDPASS_GOLDEN=1 TEST_VERBOSE=1 $(MAKE) check T=test_screens
+
+screenshots: all ## pictures of the screen in xterm, to screenshots/
+	@tests/tools/deps.sh install screenshots
+	@tests/tools/screenshots.sh $(B)
+
 fuzz: ## run each fuzzer for FUZZ_SECONDS (60); what they find goes to build/fuzz/
 	@tests/tools/deps.sh install build fuzz
 	@MODE=fuzz $(MAKE) CC=$(if $(findstring clang,$(CC)),$(CC),clang) fuzzers
@@ -222,6 +233,11 @@ lint: ## both compilers with all warnings, and clang-tidy
 	@$(MAKE) B=build/lint-clang CC=clang WERROR=1 NVCC= tests benches
 	@AVX2='$(AVX2)' AVX512='$(AVX512)' tests/tools/lint.sh \
 	    -std=c11 -D_GNU_SOURCE '-DMIDPASS_VERSION=\"$(VERSION)\"' -I. $(PKG_CFLAGS)
+man-check: ## look for faults in the man page, with mandoc or man, whichever is there
+	@if command -v mandoc >/dev/null; then mandoc -Tlint -Wwarning tui/midpass.1; \
+	elif command -v groff >/dev/null; then \
+	    said=$$(groff -man -Tutf8 -ww -z tui/midpass.1 2>&1); echo "$$said"; [ -z "$$said" ]; \
+	else echo "man-check: neither mandoc nor groff is here"; fi
 check-deps: ## fail where a part knows of another that it should not
 	@tests/tools/check-deps.sh
 deps: ## install the packages that building and testing need
@@ -233,11 +249,13 @@ install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	install -D -t $(LIBDIR) $(B)/midpass $(PLUGIN)
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/midpass/midpass $(DESTDIR)$(PREFIX)/bin/midpass
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 tui/midpass.1
 clean: ## remove build/
 	rm -rf build
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 FORCE:
-.PHONY: all tests benches cuda run test check test-asan test-ubsan test-valgrind test-cuda bench \
-        fuzz fuzzers golden format format-check lint check-deps deps install clean help
+.PHONY: all tests benches cuda run test check test-keys golden-screens screenshots \
+        test-asan test-ubsan test-valgrind test-cuda bench fuzz fuzzers golden format format-check lint man-check \
+        check-deps deps install clean help

@@ -34,6 +34,15 @@ static float half_load(uint16_t half)
     return float_of(sign | (exponent + 127 - 15) << 23 | fraction << 13);
 }
 
+uint16_t dtype_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) /* a NaN stays one */
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 float dtype_load(enum dtype t, const void *p)
 {
     uint16_t half;

@@ -9,6 +9,11 @@
  *   K  inputs of a product, N  its outputs  S  keys a query can see, itself included
  *   H  query heads   G  key/value heads   h  width of a head
  *
+ * A device (CUDA). Its memory is not the host's: what the host wants to see is read(). It
+ * computes in one of two ways, `dtype`: f32, float32 throughout; bf16, where matrices, the
+ * rows they are multiplied with, keys, values and queries are bfloat16, and every sum and all
+ * that passes between the ops is float32. Its bits may depend on the number of rows.
+ *
  * The rule of same bits (CPU). A row's result depends on that row and the
  * weights alone: not on n, on the number of threads, or on the instruction set.
  * Every float operation below is rounded once, to nearest even; no sum is
@@ -34,7 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 1 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 2 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -49,8 +54,10 @@ size_t dtype_size(enum dtype t);
 const char *dtype_name(enum dtype t);
 /* One element at p (any alignment), widened exactly. */
 float dtype_load(enum dtype t, const void *p);
+/* The nearest bfloat16, ties to even, as its bits. */
+uint16_t dtype_to_bf16(float x);
 
-/* A weight matrix [N, K], where it lies in the checkpoint. Element (o, k) is at
+/* A weight matrix [N, K], laid out as in the checkpoint. Element (o, k) is at
  * data + ((o / group) * group_stride + (o % group) * out_stride + k * in_stride)
  * elements. One of out_stride, in_stride is 1: in_stride == 1 is Linear's layout
  * and is multiplied by the dot rule; else it is Conv1D's, by the mix rule.
@@ -88,8 +95,10 @@ enum activation { ACT_SILU, ACT_GELU, ACT_GELU_TANH, ACT_RELU, ACT_N };
 /* silu x/(1+e^-x); gelu x/2 (1+erf(x/sqrt 2)); gelu_tanh x/2 (1+tanh(sqrt(2/pi)(x+0.044715x^3))) */
 
 struct backend_options {
-    int n_threads;   /* 0: one for each CPU this process may run on */
-    const char *isa; /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
+    int n_threads;    /* 0: one for each CPU this process may run on */
+    const char *isa;  /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
+    int device;       /* which GPU, from 0 */
+    enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
 };
 
 /* Scratch for one call, given by the caller (and counted there). */
@@ -106,6 +115,9 @@ struct backend {
     const char *name; /* "cpu", "cuda" */
     char detail[128]; /* "avx512, 2 threads" */
     int n_threads;
+    bool device;      /* memory from alloc() is not the host's */
+    enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
+    int chunk;        /* rows that it likes to work on at a time */
     void *state;
 
     void (*close)(struct backend *b);
@@ -115,6 +127,9 @@ struct backend {
     void (*free)(struct backend *b, void *p);
     void (*read)(struct backend *b, void *host, const void *p, size_t bytes);
     void (*write)(struct backend *b, void *p, const void *host, size_t bytes);
+    void (*copy)(struct backend *b, void *to, const void *from, size_t bytes);
+    /* What the device has and what of it is free; 0 of the CPU, whose memory is the system's. */
+    void (*memory)(struct backend *b, size_t *available, size_t *total);
     /* Waits for everything asked for. False: why[] says what went wrong. */
     bool (*sync)(struct backend *b, char why[256]);
 
@@ -158,6 +173,13 @@ struct backend {
     /* Stores rows [n, G, h] at positions pos0...; NULL: leaves keys or values as they are. */
     void (*kv_store)(struct backend *b, const struct kv_view *kv, int pos0, int n,
                      const float *keys, const float *values);
+
+    /* Rows [n, D] of positions pos0... to (save) or from pages of KV_PAGE positions, each
+     * [.., KV_PAGE, D] from `offset` bytes on. */
+    void (*rows_save)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
+                      const float *rows);
+    void (*rows_load)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
+                      float *rows);
 
     /* Attention at positions pos0 .. pos0+n-1, whose keys are stored already.
      * S = pos0 + n; rows of scores and patterns are S long, [heads, n, S].

@@ -1,8 +1,13 @@
 #include "tui/batch.h"
 
+#include "tui/rc.h"
+#include "tui/resume.h"
+
 #include "engine/debug/command.h"
 #include "engine/debug/place.h"
+#include "engine/debug/record.h"
 #include "engine/model/plan.h"
+#include "tui/prompt.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -18,7 +23,7 @@ struct batch {
     struct console console;
     volatile int *interrupt;
     bool broken; /* standard output takes no more */
-    bool typed;  /* a terminal gives the lines: a prompt is shown */
+    bool typed;  /* a terminal gives the lines: a person is asked for them */
 };
 
 /* Every report is flushed: whoever reads a pipe waits for it. */
@@ -111,8 +116,11 @@ static int run_prompt(struct batch *b)
         text_fini(&line);
         return status;
     }
-    if (session_prompt_text(&b->session, o->prompt, strlen(o->prompt), &err) &&
-        place_report(&b->report, &b->session, "run", &err))
+    struct record_mark before = record_mark(&b->console);
+    bool set = session_prompt_text(&b->session, o->prompt, strlen(o->prompt), &err);
+    if (set)
+        record_prompt(&b->console, &before);
+    if (set && place_report(&b->report, &b->session, "run", &err))
         return EXIT_FINE;
     return failed(b, NULL, 0, &err);
 }
@@ -125,16 +133,8 @@ static bool read_line(struct batch *b, struct text *line)
     for (;;) {
         c = getc(stdin);
         if (c == EOF && errno == EINTR && *b->interrupt) {
-            /* Ctrl-C while typing gives the line up. */
             clearerr(stdin);
-            if (!b->typed)
-                return false;
-            text_clear(line);
-            fputs("\n(midpass) ", stdout);
-            fflush(stdout);
-            *b->interrupt = 0;
-            errno = 0;
-            continue;
+            return false;
         }
         if (c == EOF || c == '\n')
             break;
@@ -148,19 +148,32 @@ static bool read_line(struct batch *b, struct text *line)
     return c != EOF || line->n > 0;
 }
 
+/* The same from a person, with history and completion. */
+static bool ask_line(struct batch *b, struct text *line)
+{
+    const char *lead = console_gathers(&b->console) ? PROMPT_MORE_LEAD : PROMPT_LEAD;
+    const char *typed = prompt_read(lead, b->interrupt);
+    text_clear(line);
+    if (typed)
+        text_add(line, typed);
+    return typed != NULL;
+}
+
 static int run_stdin(struct batch *b)
 {
     struct text line;
+    struct error no_prompt = {0};
     int status = EXIT_FINE;
+    struct completion_source source = {.ledger = b->options->ledger, .console = &b->console};
+    struct prompt_options prompt = {.ledger = b->options->ledger, .source = &source};
     b->typed = !b->options->batch && isatty(STDIN_FILENO);
     b->console.interactive = b->typed;
+    if (b->typed && !prompt_start(&prompt, &no_prompt))
+        return failed(b, NULL, 0, &no_prompt);
     text_init(&line, b->options->ledger, MEM_OTHER);
     while (!b->console.quit && !b->broken) {
-        if (b->typed && (fputs(console_gathers(&b->console) ? "> " : "(midpass) ", stdout) < 0 ||
-                         fflush(stdout) != 0))
-            b->broken = true;
         errno = 0;
-        if (!read_line(b, &line))
+        if (!(b->typed ? ask_line(b, &line) : read_line(b, &line)))
             break;
         struct error err = {0};
         status = text_ok(&line, &err) ? run_line(b, line.data ? line.data : "", line.n)
@@ -173,6 +186,7 @@ static int run_stdin(struct batch *b)
         status = EXIT_STOPPED;
     if (b->typed && !b->console.quit)
         putchar('\n');
+    prompt_stop();
     text_fini(&line);
     return status;
 }
@@ -200,7 +214,35 @@ static int run_all(struct batch *b)
     return status;
 }
 
-int batch_run(const struct options *o, volatile int *interrupt)
+static void tell(void *context, const struct error *e)
+{
+    failed(context, NULL, 0, e);
+}
+
+/* The log, or the one that is done again; then the rc files. */
+static int begin(struct batch *b, struct resume *r)
+{
+    const struct options *o = b->options;
+    struct error err = {0};
+    char told[512];
+    int status = EXIT_FINE;
+    *b->interrupt = 0;
+    if (!resume_start(r, o, &b->console, told, &err))
+        status = failed(b, NULL, 0, &err);
+    if (told[0])
+        fprintf(stderr, "midpass: %s\n", told);
+    if (o->resume) {
+        if (b->session.has_prompt && !place_report(&b->report, &b->session, "resume", &err))
+            return failed(b, NULL, 0, &err);
+        return status;
+    }
+    if (o->rc || (!o->batch && !o->no_rc))
+        rc_run(&b->console, tell, b);
+    /* Without a log one can work. */
+    return EXIT_FINE;
+}
+
+int batch_run(const struct options *o, struct resume *r, volatile int *interrupt)
 {
     struct batch b = {.options = o, .interrupt = interrupt};
     struct error err = {0};
@@ -215,7 +257,9 @@ int batch_run(const struct options *o, volatile int *interrupt)
         fprintf(stderr, "midpass: %s\n", b.session.notice);
         b.session.notice[0] = '\0';
     }
-    int status = run_all(&b);
+    int status = begin(&b, r);
+    if (!b.console.quit && (status == EXIT_FINE || !o->batch))
+        status = run_all(&b);
     if (status == EXIT_FINE && b.console.quit)
         status = b.console.exit_code;
     if (b.broken)
@@ -226,6 +270,18 @@ int batch_run(const struct options *o, volatile int *interrupt)
     return status;
 }
 
+int batch_sessions(const struct options *o)
+{
+    struct report r;
+    struct error err = {0};
+    report_init(&r, o->ledger, o->json, write_out, NULL);
+    bool ok = o->allow ? rc_allow(o->ledger, o->allow, &err) : resume_list(o, &r, &err);
+    if (!ok)
+        batch_error(o, &err);
+    report_fini(&r);
+    return ok ? EXIT_FINE : EXIT_FAILED;
+}
+
 int batch_plan(const struct options *o)
 {
     struct report r;
@@ -233,8 +289,10 @@ int batch_plan(const struct options *o)
     struct error err = {0};
     report_init(&r, o->ledger, o->json, write_out, NULL);
     text_init(&text, o->ledger, MEM_OTHER);
-    bool ok =
-        plan_report(o->ledger, o->model, o->session.trace.n_ctx, o->session.budget, &text, &err);
+    struct device_options device = {o->session.device, o->session.dtype, o->session.n_threads,
+                                    o->session.isa};
+    bool ok = plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget,
+                          &text, &err);
     if (ok && o->json) {
         report_begin(&r, "cmd", "plan");
         report_string(&r, "text", text.data, text.n);

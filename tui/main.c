@@ -1,4 +1,5 @@
 /* main.c - midpass MODEL [PROMPT]: options, signals, and who takes over from there. */
+#include "tui/app.h"
 #include "tui/batch.h"
 
 #include "engine/model/safetensors.h"
@@ -76,6 +77,36 @@ static int print(const char *s)
     return EXIT_FAILED;
 }
 
+/* The screen where there is a terminal for it; else the prompt. */
+static int open_front(const struct options *o, struct resume *r)
+{
+    struct error err = {0};
+    bool unsuited = true;
+    int status = EXIT_FINE;
+    if (!o->batch && !o->plain && !o->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
+        status = app_run(o, r, &interrupt, &unsuited, &err);
+        if (unsuited)
+            fprintf(stderr, "midpass: %s; going on without the screen, as with --plain\n",
+                    err.text);
+        else if (err.code)
+            batch_error(o, &err);
+    }
+    return unsuited ? batch_run(o, r, &interrupt) : status;
+}
+
+static int open_session(struct options *o, int argc, char **argv)
+{
+    struct resume r;
+    struct error err = {0};
+    int status = EXIT_FAILED;
+    if (resume_begin(&r, o, argc, argv, &err))
+        status = open_front(o, &r);
+    else
+        batch_error(o, &err);
+    resume_fini(&r);
+    return status;
+}
+
 static int run(struct ledger *l, int argc, char **argv)
 {
     struct options o;
@@ -89,10 +120,12 @@ static int run(struct ledger *l, int argc, char **argv)
         status = print(options_help);
     } else if (o.version) {
         status = print("midpass " MIDPASS_VERSION "\n");
+    } else if (o.sessions || o.allow) {
+        status = batch_sessions(&o);
     } else if (o.plan) {
         status = batch_plan(&o);
     } else {
-        status = batch_run(&o, &interrupt);
+        status = open_session(&o, argc, argv);
     }
     options_fini(&o);
     return status;

@@ -24,7 +24,7 @@ static bool run_rows(struct trace *t, struct frame *f, const float *rows, int n,
     if (!vm_run(t->vm, &c, err))
         return false;
     b->read(b, out, vm_slot(t->vm, f, p->ops[last].out), (size_t)n * v * sizeof *out);
-    return true;
+    return vm_sync(t->vm, err);
 }
 
 bool lens_logits(struct trace *t, const float *rows, size_t n, float *out, struct error *err)

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 
+/* Words and numbers are what --json says: new ones come at the end. */
 enum error_code {
     ERR_NONE,
     ERR_USAGE,       /* the command or expression is off */

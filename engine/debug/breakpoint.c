@@ -298,6 +298,51 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
     return true;
 }
 
+static bool copy_one(struct ledger *l, struct breakpoint *to, const struct breakpoint *from,
+                     const char *expr, struct error *err)
+{
+    *to = *from;
+    to->condition = to->text = to->commands = NULL;
+    to->expr = NULL;
+    return (to->text = mem_strdup(l, MEM_OTHER, from->text, err)) != NULL &&
+           (!from->condition ||
+            (to->condition = mem_strdup(l, MEM_OTHER, from->condition, err)) != NULL) &&
+           (!from->commands ||
+            (to->commands = mem_strdup(l, MEM_OTHER, from->commands, err)) != NULL) &&
+           (!from->expr || (to->expr = expr_parse(l, expr, strlen(expr), 1, err)) != NULL);
+}
+
+bool breakpoints_copy(struct breakpoints *to, const struct breakpoints *from, struct error *err)
+{
+    *to = (struct breakpoints){.ledger = from->ledger, .last_id = from->last_id};
+    to->list = mem_alloc_array(to->ledger, MEM_OTHER, (size_t)from->n, sizeof *to->list, err);
+    if (!to->list)
+        return false;
+    to->room = from->n;
+    for (int i = 0; i < from->n; i++) {
+        const struct breakpoint *p = &from->list[i];
+        /* A watch's expression is its text. */
+        bool ok = copy_one(to->ledger, &to->list[i], p, p->condition ? p->condition : p->text, err);
+        to->n++;
+        if (!ok) {
+            breakpoints_fini(to);
+            return false;
+        }
+    }
+    return true;
+}
+
+void breakpoints_replace(struct breakpoints *b, struct breakpoints *from)
+{
+    int last = b->last_id > from->last_id ? b->last_id : from->last_id;
+    const struct variables *variables = b->variables;
+    breakpoints_fini(b);
+    *b = *from;
+    b->last_id = last;
+    b->variables = variables;
+    *from = (struct breakpoints){0};
+}
+
 bool breakpoints_commands(struct breakpoints *b, int id, const char *lines, size_t n,
                           struct error *err)
 {

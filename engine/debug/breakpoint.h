@@ -86,6 +86,11 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
 bool breakpoints_commands(struct breakpoints *b, int id, const char *lines, size_t n,
                           struct error *err);
 
+/* A copy of all of them, for undo; nothing is shared. */
+bool breakpoints_copy(struct breakpoints *to, const struct breakpoints *from, struct error *err);
+/* Takes over another list; numbers that were given stay given. */
+void breakpoints_replace(struct breakpoints *b, struct breakpoints *from);
+
 /* Whether a breakpoint stands at this op, at some position. */
 bool breakpoint_stands(const struct breakpoint *b, const struct session *s, int op);
 /* Whether an enabled breakpoint stands at this op and position (its condition aside). */

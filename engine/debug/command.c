@@ -1,6 +1,7 @@
 #include "engine/debug/command_parts.h"
 
 #include "engine/debug/near.h"
+#include "engine/debug/record.h"
 
 #include <ctype.h>
 #include <stdio.h>
@@ -16,12 +17,14 @@ static const struct command *const commands[] = {
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
     &command_generate,     &command_print,         &command_output,       &command_examine,
     &command_top,          &command_lens,          &command_dla,          &command_heads,
-    &command_info,         &command_break,         &command_tbreak,       &command_condition,
-    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
-    &command_end,          &command_display,       &command_undisplay,    &command_patch,
-    &command_delete,       &command_enable,        &command_disable,      &command_save,
-    &command_dump,         &command_set,           &command_echo,         &command_source,
-    &command_shell,        &command_help,          &command_quit,
+    &command_attn,         &command_info,          &command_break,        &command_tbreak,
+    &command_condition,    &command_ignore,        &command_watch,        &command_catch,
+    &command_commands,     &command_end,           &command_display,      &command_undisplay,
+    &command_undo,         &command_redo,          &command_patch,        &command_delete,
+    &command_enable,       &command_disable,       &command_save,         &command_dump,
+    &command_load,         &command_export,        &command_log,          &command_restore,
+    &command_set,          &command_echo,          &command_source,       &command_shell,
+    &command_help,         &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -104,8 +107,11 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    history_init(&c->history, s->ledger);
     text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
+    log_init(&c->logs[0]);
+    log_init(&c->logs[1]);
 }
 
 void console_fini(struct console *c)
@@ -113,10 +119,37 @@ void console_fini(struct console *c)
     if (c->session)
         c->session->breakpoints.variables = NULL;
     variables_fini(&c->variables);
+    history_fini(&c->history);
+    log_close(&c->logs[0]);
+    log_close(&c->logs[1]);
     text_fini(&c->gathered);
     displays_fini(c);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
+}
+
+/* Runs a command, and keeps the state before it if it was changed, so that undo finds it. A motion
+ * changes something only where it samples tokens. */
+static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
+                         struct error *err)
+{
+    struct snapshot before;
+    struct error why = {0};
+    struct session *s = c->session;
+    int n_ids = s->trace.n_ids;
+    unsigned prompts = s->prompts;
+    if (!command->undoable || !snapshot_take(&before, s, &why)) {
+        if (why.code)
+            snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+        return command->run(c, a, err);
+    }
+    bool ok = command->run(c, a, err);
+    bool changed =
+        command->theme != THEME_RUN ? ok : n_ids != s->trace.n_ids || prompts != s->prompts;
+    if (changed && !history_add(&c->history, a->line, &before, &why))
+        snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+    snapshot_fini(&before, c->ledger);
+    return ok;
 }
 
 /* Reads "print/a" and runs it. */
@@ -124,7 +157,7 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
 {
     const char *word = a->line + a->at;
     int column = arguments_column(a);
-    size_t n = 0;
+    size_t n = 0, whole = a->n;
     while (a->at + n < a->n && (isalpha((unsigned char)word[n]) || word[n] == '-'))
         n++;
     /* A word that is no command is shown whole in the message. */
@@ -153,8 +186,21 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
                         command->name);
     if (command->outside && c->untrusted)
         return error_at(err, ERR_STATE, column, "%s is not allowed here", command->name);
-    if (!command->run(c, a, err))
+    struct record_mark before = record_mark(c);
+    long sent = c->report->sent;
+    bool ok = run_undoable(c, command, a, err);
+    const char *done = c->log_as ? c->log_as : a->line;
+    record_add(c, &before, command->changes, ok, done, c->log_as ? strlen(done) : whole);
+    mem_free(c->ledger, c->log_as);
+    c->log_as = NULL;
+    if (!ok)
         return false;
+    /* Whoever reads JSON waits for an answer. */
+    if (c->report->json && c->report->sent == sent) {
+        report_begin(c->report, "cmd", command->name);
+        if (!report_end(c->report, err))
+            return false;
+    }
     if (c->interactive && c->source_depth == 0) {
         char *line = command->repeats ? mem_strdup(c->ledger, MEM_OTHER, a->line, err) : NULL;
         if (command->repeats && !line)
@@ -169,12 +215,19 @@ bool console_line(struct console *c, const char *line, size_t n, struct error *e
 {
     struct arguments a = {.line = line, .n = n};
     bool found;
+    if (console_gathers(c)) {
+        struct record_mark before = record_mark(c);
+        bool ok = stop_gather(c, line, n, err);
+        record_add(c, &before, true, ok, line, n);
+        return ok;
+    }
     if (arguments_end(&a) || line[a.at] == '#')
         return true;
     if (line[a.at] == '$') {
-        if (!console_assign(c, &a, &found, err))
-            return false;
-        return found || command_print.run(c, &a, err);
+        struct record_mark before = record_mark(c);
+        bool ok = console_assign(c, &a, &found, err) && (found || command_print.run(c, &a, err));
+        record_add(c, &before, true, ok, line, n);
+        return ok;
     }
     return run_command(c, &a, err);
 }
@@ -187,9 +240,8 @@ bool console_gathers(const struct console *c)
 static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
 {
     long arrivals = c->session->arrivals;
-    if (console_gathers(c))
-        return stop_gather(c, line, n, err);
-    return console_line(c, line, n, err) && stop_follow(c, arrivals, err);
+    /* A log has the lines that stops ran among its own. */
+    return console_line(c, line, n, err) && (c->repeats_log || stop_follow(c, arrivals, err));
 }
 
 bool console_run(struct console *c, const char *line, size_t n, struct error *err)
@@ -198,7 +250,7 @@ bool console_run(struct console *c, const char *line, size_t n, struct error *er
     if (n > LINE_MAX_BYTES)
         return error_set(err, ERR_USAGE, "a line of more than 1 MiB");
     const char *from = line;
-    if (n == 0 && c->interactive && c->repeat) {
+    if (n == 0 && c->interactive && c->repeat && !console_gathers(c)) {
         from = c->repeat;
         n = strlen(from);
     }
@@ -219,17 +271,18 @@ bool console_run(struct console *c, const char *line, size_t n, struct error *er
     return ok;
 }
 
-bool console_source(struct console *c, const char *path, struct error *err)
+bool console_source_text(struct console *c, const char *path, const char *text, size_t n,
+                         struct error *err)
 {
-    size_t n;
     if (c->source_depth >= 16)
         return error_set(err, ERR_USAGE, "%s: files that source files, 16 deep", path);
-    char *text = file_read(c->ledger, MEM_OTHER, path, (size_t)64 << 20, &n, err);
-    if (!text)
-        return false;
+    const char *outer = c->sourced;
     bool ok = true;
     int number = 1;
+    bool repeats = c->repeats_log;
+    c->repeats_log = n >= strlen(LOG_MARK) && memcmp(text, LOG_MARK, strlen(LOG_MARK)) == 0;
     c->source_depth++;
+    c->sourced = path;
     for (size_t at = 0; ok && at < n && !c->quit; number++) {
         const char *end = memchr(text + at, '\n', n - at);
         size_t length = end ? (size_t)(end - text) - at : n - at;
@@ -245,10 +298,25 @@ bool console_source(struct console *c, const char *path, struct error *err)
         error_prefix(err, "%s:%d", path, number - 1);
     if (!ok && err)
         err->column = 0;
+    bool log = c->repeats_log;
     c->placed = true;
+    c->sourced = outer;
+    c->repeats_log = repeats;
     c->source_depth--;
-    if (ok && console_gathers(c) && c->source_depth == 0 && !c->interactive)
-        ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
+    /* What comes behind the file is not meant for it. A log may have been cut off anywhere. */
+    if (console_gathers(c)) {
+        stop_gather_no_more(c);
+        if (ok && !log)
+            ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
+    }
+    return ok;
+}
+
+bool console_source(struct console *c, const char *path, struct error *err)
+{
+    size_t n;
+    char *text = file_read(c->ledger, MEM_OTHER, path, (size_t)64 << 20, &n, err);
+    bool ok = text && console_source_text(c, path, text, n, err);
     mem_free(c->ledger, text);
     return ok;
 }

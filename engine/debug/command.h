@@ -6,6 +6,8 @@
 #ifndef MIDPASS_COMMAND_H
 #define MIDPASS_COMMAND_H
 
+#include "engine/debug/log.h"
+#include "engine/debug/history.h"
 #include "engine/debug/report.h"
 #include "engine/debug/session.h"
 #include "engine/debug/variables.h"
@@ -22,6 +24,7 @@ struct console {
     struct session *session;
     struct report *report;
     struct variables variables;
+    struct history history;
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
@@ -35,6 +38,13 @@ struct console {
      * none are gathered. */
     struct text gathered;
     int first_gathered, last_gathered;
+    int gather_depth; /* of commands within these lines that are not ended */
+    /* What was done goes here: the session's own log, and one that `log FILE` began. */
+    struct session_log logs[2];
+    const char *log_header; /* of logs and saved sessions; NULL: the model's name alone */
+    char *log_as;           /* what the running command is in a log, if not as it was typed */
+    bool repeats_log;       /* those lines are a log's */
+    const char *sourced;    /* the file whose lines run now, or NULL */
 };
 
 void console_init(struct console *c, struct session *s, struct report *r);
@@ -47,6 +57,10 @@ bool console_run(struct console *c, const char *line, size_t n, struct error *er
 bool console_gathers(const struct console *c);
 /* Runs the lines of a file until one fails; messages begin with the file and its line. */
 bool console_source(struct console *c, const char *path, struct error *err);
+/* The same of lines that were read already; path is for messages, and where files that they
+ * name are looked for first. */
+bool console_source_text(struct console *c, const char *path, const char *text, size_t n,
+                         struct error *err);
 
 /* ---- the table ---- */
 
@@ -81,6 +95,8 @@ struct command {
     enum command_takes takes;
     bool repeats; /* an empty line runs it again */
     bool outside; /* touches files or starts programs */
+    bool changes; /* the state: belongs in the log */
+    bool undoable;
     bool (*run)(struct console *c, struct arguments *a, struct error *err);
     const char *const *words; /* TAKES_WORD: the words that may follow, NULL at the end */
 };

@@ -245,11 +245,14 @@ const struct command command_break = {
     .aliases = "b",
     .usage = "break SITE [at POS] [if EXPR]",
     .brief = "stop after the site's value is written",
-    .help = "SITE may be *.pattern or 3-5.resid_post. POS is 5, -1, 3-7, * or a token in quotes.\n"
+    .help = "SITE may be *.pattern or 3-5.resid_post. POS is 5, -1, 3-7, * or a token in quotes;\n"
+            "-1 is the sequence's last token as it is now, and a token stops wherever it comes.\n"
             "EXPR may look at the value as `.`: break 1.pattern if max(.[3]) > 0.8. Every motion\n"
             "forwards but goto stops at breakpoints; continue goes on to the next one.",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
+    .undoable = true,
     .run = run_break,
 };
 
@@ -261,6 +264,8 @@ const struct command command_tbreak = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_SITE,
+    .changes = true,
+    .undoable = true,
     .run = run_tbreak,
 };
 
@@ -272,6 +277,8 @@ const struct command command_condition = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
+    .changes = true,
+    .undoable = true,
     .run = run_condition,
 };
 
@@ -283,6 +290,8 @@ const struct command command_ignore = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
+    .undoable = true,
     .run = run_ignore,
 };
 
@@ -295,6 +304,7 @@ const struct command command_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_continue,
 };
 
@@ -307,5 +317,6 @@ const struct command command_reverse_continue = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_continue,
 };

@@ -29,6 +29,8 @@ static void model_lines(struct console *c)
     text_printf(t, "\ntokenizer %s\n",
                 m->tokenizer ? "tokenizer.json" : "none (ids N... sets a prompt)");
     text_printf(t, "runs on %s: %s\n", s->backend->name, s->backend->detail);
+    if (s->device_note[0])
+        text_printf(t, "%s\n", s->device_note);
     if (m->notice[0])
         text_printf(t, "%s\n", m->notice);
 }
@@ -64,6 +66,7 @@ static bool info_model(struct console *c, struct arguments *a, struct error *err
     report_bool(r, "tokenizer", s->model.tokenizer != NULL);
     report_string(r, "device", s->backend->name, strlen(s->backend->name));
     report_string(r, "device_detail", s->backend->detail, strlen(s->backend->detail));
+    report_string(r, "device_note", s->device_note, strlen(s->device_note));
     return report_end(r, err);
 }
 
@@ -234,6 +237,12 @@ static void memory_lines(struct console *c)
     text_printf(t, "budget %s  resident %s (peak %s)", mem_format(c->session->budget, now),
                 mem_format(mem_resident(), peak), mem_format(mem_resident_peak(), mark));
     text_printf(t, "  the system could give %s more\n", mem_format(mem_available(), now));
+    struct backend *b = c->session->backend;
+    size_t available, total;
+    b->memory(b, &available, &total);
+    if (total > 0)
+        text_printf(t, "device: %s free of %s\n", mem_format(available, now),
+                    mem_format(total, peak));
     const struct trace *trace = &c->session->trace;
     char every[32] = "every layer";
     if (trace->stride > 1)
@@ -275,6 +284,10 @@ static bool info_memory(struct console *c, struct arguments *a, struct error *er
     report_int(r, "resident", (long long)mem_resident());
     report_int(r, "resident_peak", (long long)mem_resident_peak());
     report_int(r, "available", (long long)mem_available());
+    size_t available, total;
+    c->session->backend->memory(c->session->backend, &available, &total);
+    report_int(r, "device_free", (long long)available);
+    report_int(r, "device_total", (long long)total);
     report_int(r, "kv_page", (long long)trace_kv_page_bytes(&c->session->trace));
     report_int(r, "checkpoint_page", (long long)trace_checkpoint_page_bytes(&c->session->trace));
     report_int(r, "checkpoint_stride", c->session->trace.stride);
@@ -318,14 +331,17 @@ static const struct topic {
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
     {"breakpoints", "where it stops, and how often it has", break_list},
+    {"history", "what undo and redo would bring back", undo_list},
     {"display", "what is shown behind every stop", display_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
     {"timing", "how long the last motion took", info_timing},
+    {"hash", "one number for the logits of all computed positions", hash_info},
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",   "program", "memory",
-                                          "tokens", "patches", "timing",  NULL};
+static const char *const topic_words[] = {"model",  "sites",       "program", "memory",
+                                          "tokens", "breakpoints", "display", "patches",
+                                          "timing", "hash",        "history", NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {

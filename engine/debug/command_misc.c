@@ -263,6 +263,8 @@ const struct command command_set = {
             "set SITE[slice] = EXPR   (+=, *=) an edit at this position; . is the site stood at",
     .theme = THEME_OTHER,
     .takes = TAKES_WORD,
+    .changes = true,
+    .undoable = true,
     .run = run_set,
     .words = set_words,
 };

@@ -61,13 +61,30 @@ bool break_list(struct console *c, struct arguments *a, struct error *err);
 bool break_delete(struct console *c, struct arguments *a, struct error *err);
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
 
+/* ---- sessions (command_session.c) ---- */
+
+/* What follows `save session`, and `info hash`. */
+bool session_save(struct console *c, struct arguments *a, struct error *err);
+bool hash_info(struct console *c, struct arguments *a, struct error *err);
+
+/* ---- undo, redo (command_undo.c) ---- */
+
+bool undo_list(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- what happens at stops (command_stop.c) ---- */
 
 /* A line while `commands` gathers: kept, or the `end`. */
 bool stop_gather(struct console *c, const char *line, size_t n, struct error *err);
+/* Gives up what was gathered so far. */
+void stop_gather_no_more(struct console *c);
 /* Behind a command that arrived somewhere: shows the displays, and runs the commands of the
  * breakpoint that stopped it, and of those that these run into. */
 bool stop_follow(struct console *c, long arrivals, struct error *err);
+
+/* ---- displays (command_display.c) ---- */
+
+/* Shows all that are enabled. */
+bool displays_show(struct console *c, struct error *err);
 /* What follows delete, enable, disable and info with "display". */
 bool display_list(struct console *c, struct arguments *a, struct error *err);
 bool display_delete(struct console *c, struct arguments *a, struct error *err);
@@ -84,14 +101,15 @@ bool sites_match(const struct session *s, const char *word, int column, bool *ch
                  struct error *err);
 
 /* All commands, each in the file of its theme. */
-extern const struct command command_lens, command_dla, command_heads, command_break, command_tbreak,
-    command_condition, command_ignore, command_continue, command_reverse_continue,
+extern const struct command command_attn, command_lens, command_dla, command_heads, command_break,
+    command_tbreak, command_condition, command_ignore, command_continue, command_reverse_continue,
     command_reverse_step, command_reverse_stepi, command_reverse_next, command_reverse_token,
     command_run, command_ids, command_tokens, command_finish, command_token, command_step,
     command_stepi, command_next, command_until, command_goto, command_generate, command_print,
     command_output, command_examine, command_top, command_info, command_patch, command_delete,
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
-    command_commands, command_end, command_display, command_undisplay;
+    command_commands, command_undo, command_redo, command_end, command_display, command_undisplay,
+    command_load, command_export, command_log, command_restore;
 
 #endif

@@ -318,6 +318,8 @@ const struct command command_patch = {
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,
+    .changes = true,
+    .undoable = true,
     .run = run_patch,
 };
 
@@ -329,6 +331,8 @@ const struct command command_delete = {
     .help = "Without the patch the earlier bits come back.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
+    .undoable = true,
     .run = run_delete,
 };
 
@@ -340,6 +344,8 @@ const struct command command_enable = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
+    .undoable = true,
     .run = run_enable,
 };
 
@@ -351,5 +357,7 @@ const struct command command_disable = {
     .help = "",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
+    .changes = true,
+    .undoable = true,
     .run = run_disable,
 };

@@ -270,6 +270,7 @@ const struct command command_print = {
         "one\nunder a name. help expressions tells what an EXPR is.",
     .theme = THEME_LOOK,
     .takes = TAKES_EXPR,
+    .changes = true,
     .run = run_print,
 };
 

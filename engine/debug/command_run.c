@@ -410,6 +410,8 @@ const struct command command_run = {
         "starts again.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
+    .undoable = true,
     .run = run_run,
 };
 
@@ -421,6 +423,8 @@ const struct command command_ids = {
     .help = "Blanks or commas part the numbers. Nothing is added: no BOS.",
     .theme = THEME_RUN,
     .takes = TAKES_TEXT,
+    .changes = true,
+    .undoable = true,
     .run = run_ids,
 };
 
@@ -443,6 +447,7 @@ const struct command command_finish = {
     .help = "Right after run: to the logits of the prompt's last token.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_finish,
 };
 
@@ -454,6 +459,8 @@ const struct command command_token = {
     .help = "Past the last token this samples one and goes on (set sampler tells how).",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
+    .undoable = true,
     .run = run_token,
 };
 
@@ -465,6 +472,7 @@ const struct command command_step = {
     .help = "Behind a token's logits comes the next token's first site.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_step,
 };
 
@@ -476,6 +484,7 @@ const struct command command_stepi = {
     .help = "info program lists the ops.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_stepi,
 };
 
@@ -487,6 +496,7 @@ const struct command command_next = {
     .help = "Behind the last block come the logits.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
     .run = run_next,
 };
 
@@ -500,6 +510,7 @@ const struct command command_until = {
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
     .repeats = true,
+    .changes = true,
     .run = run_until,
 };
 
@@ -511,6 +522,7 @@ const struct command command_goto = {
     .help = "A negative position counts from the end. Without SITE: the same op as now.",
     .theme = THEME_RUN,
     .takes = TAKES_SITE,
+    .changes = true,
     .run = run_goto,
 };
 
@@ -523,6 +535,8 @@ const struct command command_generate = {
             "set sampler tells how they are chosen: greedily, unless told otherwise.",
     .theme = THEME_RUN,
     .repeats = true,
+    .changes = true,
+    .undoable = true,
     .run = run_generate,
 };
 
@@ -535,6 +549,7 @@ const struct command command_reverse_step = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_step,
 };
 
@@ -547,6 +562,7 @@ const struct command command_reverse_stepi = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_stepi,
 };
 
@@ -559,6 +575,7 @@ const struct command command_reverse_next = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_next,
 };
 
@@ -571,5 +588,6 @@ const struct command command_reverse_token = {
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .repeats = true,
+    .changes = true,
     .run = run_reverse_token,
 };

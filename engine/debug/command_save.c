@@ -187,6 +187,8 @@ static bool run_save(struct console *c, struct arguments *a, struct error *err)
     char path[4096];
     struct saved s;
     bool many;
+    if (arguments_take(a, "session"))
+        return session_save(c, a, err);
     if (!arguments_last(a, "a file's name", path, sizeof path, err))
         return false;
     bool npy = ends_with(path, ".npy");
@@ -358,11 +360,13 @@ const struct command command_save = {
     .name = "save",
     .aliases = "",
     .usage = "save SITE[slice] FILE",
-    .brief = "a value into FILE.npy or FILE.safetensors",
+    .brief = "a value into FILE.npy or FILE.safetensors; save session FILE",
     .help =
         "Any expression does. A site without brackets is its value at the cursor's position;\n"
         "save 5.resid_post[:] FILE has all positions, save *.z FILE.safetensors all layers. A name "
-        "with\nblanks stands in quotes.",
+        "with\nblanks stands in quotes.\nsave session FILE writes the present state as a script: "
+        "prompt, patches, breakpoints,\n"
+        "variables, sampler, place. Arrays lie beside it in FILE.safetensors.",
     .theme = THEME_SAVE,
     .takes = TAKES_EXPR,
     .outside = true,

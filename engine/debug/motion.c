@@ -10,6 +10,14 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Whether all before the cursor is computed, as an edit may have undone. */
+static bool stands_on_known(const struct session *s)
+{
+    if (s->op < 0)
+        return trace_rows(&s->trace) >= s->position;
+    return trace_has(&s->trace, s->position, s->op);
+}
+
 /* Computes what the place needs and stands there. */
 static bool move(struct session *s, int position, int op, struct error *err)
 {
@@ -31,8 +39,8 @@ static bool move(struct session *s, int position, int op, struct error *err)
     if (ok) {
         s->position = position;
         s->op = op;
-    } else if (trace_rows(&s->trace) > before) {
-        /* Stopped on the way: stand where it stopped. */
+    } else if (trace_rows(&s->trace) > before || !stands_on_known(s)) {
+        /* Stopped on the way: stand where it stopped. After an edit that may lie behind. */
         s->position =
             trace_rows(&s->trace) < s->trace.n_ids ? trace_rows(&s->trace) : s->trace.n_ids - 1;
         s->op = s->trace.pc - 1;
@@ -272,6 +280,7 @@ bool session_generate(struct session *s, int n, struct error *err)
     int logits = program_find(&s->model.program, SITE_LOGITS, 0);
     double start = now();
     int before = trace_rows(&s->trace);
+    trace_aim(&s->trace, s->trace.n_ids + n);
     bool ok = travel(s, s->trace.n_ids - 1, logits, err);
     for (int i = 0; ok && !s->stopped_by && i < n; i++)
         ok = sample(s, err) && travel(s, s->trace.n_ids - 1, logits, err);

@@ -120,10 +120,17 @@ bool patches_init(struct patches *p, struct trace *t, struct error *err)
     return true;
 }
 
-static void drop(struct patches *set, int i)
+static void drop(struct ledger *l, struct patch *p)
 {
-    value_fini(&set->list[i].operand);
-    mem_free(set->trace->ledger, set->list[i].text);
+    value_fini(&p->operand);
+    mem_free(l, p->text);
+}
+
+void patches_drop_list(struct ledger *l, struct patch *list, int n)
+{
+    for (int i = 0; i < n; i++)
+        drop(l, &list[i]);
+    mem_free(l, list);
 }
 
 void patches_fini(struct patches *p)
@@ -131,9 +138,7 @@ void patches_fini(struct patches *p)
     if (!p->trace)
         return;
     p->trace->hooks = (struct hooks){0};
-    for (int i = 0; i < p->n; i++)
-        drop(p, i);
-    mem_free(p->trace->ledger, p->list);
+    patches_drop_list(p->trace->ledger, p->list, p->n);
     mem_free(p->trace->ledger, p->watch);
     memset(p, 0, sizeof *p);
 }
@@ -224,7 +229,7 @@ int patches_add(struct patches *set, const struct patch_spec *s, struct error *e
     value_init(&p->operand, l);
     p->text = mem_strdup(l, MEM_OTHER, s->text ? s->text : "", err);
     if (!p->text || !value_copy(&p->operand, s->operand, err)) {
-        drop(set, set->n);
+        drop(l, p);
         return 0;
     }
     p->id = ++set->last_id;
@@ -272,4 +277,53 @@ const struct patch *patches_find(const struct patches *set, int id)
 {
     int i = index_of(set, id, NULL);
     return i < 0 ? NULL : &set->list[i];
+}
+
+/* ---- whole lists ---- */
+
+bool patches_copy_list(struct ledger *l, const struct patches *set, struct patches *out,
+                       size_t *bytes, struct error *err)
+{
+    *out = (struct patches){0};
+    out->list = mem_alloc_array(l, MEM_OTHER, (size_t)set->n, sizeof *out->list, err);
+    if (!out->list)
+        return false;
+    for (; out->n < set->n; out->n++) {
+        struct patch *p = &out->list[out->n];
+        *p = set->list[out->n];
+        value_init(&p->operand, l);
+        p->text = mem_strdup(l, MEM_OTHER, set->list[out->n].text, err);
+        if (!p->text || !value_copy(&p->operand, &set->list[out->n].operand, err)) {
+            drop(l, p);
+            patches_drop_list(l, out->list, out->n);
+            *out = (struct patches){0};
+            return false;
+        }
+        *bytes += sizeof *p + value_bytes(&p->operand);
+    }
+    return true;
+}
+
+/* Whether a list holds this very patch, switched the same way. */
+static bool holds(const struct patch *list, int n, const struct patch *p)
+{
+    for (int i = 0; i < n; i++)
+        if (list[i].id == p->id)
+            return list[i].enabled == p->enabled;
+    return false;
+}
+
+void patches_replace(struct patches *set, struct patch *list, int n)
+{
+    struct patch *old = set->list;
+    int n_old = set->n;
+    set->list = list;
+    set->n = set->room = n;
+    for (int i = 0; i < n_old; i++)
+        if (!holds(list, n, &old[i]))
+            refresh(set, &old[i]);
+    for (int i = 0; i < n; i++)
+        if (!holds(old, n_old, &list[i]))
+            refresh(set, &list[i]);
+    patches_drop_list(set->trace->ledger, old, n_old);
 }

@@ -60,4 +60,14 @@ bool patches_remove(struct patches *set, int id, struct error *err);
 bool patches_enable(struct patches *set, int id, bool enabled, struct error *err);
 const struct patch *patches_find(const struct patches *set, int id); /* or NULL */
 
+/* ---- whole lists, for undo ---- */
+
+/* Copies the patches of a set to out->list and out->n; adds what they take to *bytes. */
+bool patches_copy_list(struct ledger *l, const struct patches *set, struct patches *out,
+                       size_t *bytes, struct error *err);
+void patches_drop_list(struct ledger *l, struct patch *list, int n);
+/* Takes over a list in place of the set's. Stale becomes what depends on a patch that only one of
+ * them holds, or that is switched otherwise. */
+void patches_replace(struct patches *set, struct patch *list, int n);
+
 #endif

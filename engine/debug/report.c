@@ -20,6 +20,7 @@ void report_fini(struct report *r)
 
 bool report_send(struct report *r, struct error *err)
 {
+    r->sent += r->text.n > 0;
     bool ok = text_ok(&r->text, err) &&
               (r->text.n == 0 || r->write(r->context, r->text.data, r->text.n, err));
     text_clear(&r->text);
@@ -144,6 +145,7 @@ bool report_error(struct report *r, const struct error *e, struct error *err)
     r->text.failed = false;
     report_begin(r, "error", error_code_name(e->code));
     report_string(r, "message", e->text, strlen(e->text));
+    report_int(r, "code", e->code);
     if (e->column > 0)
         report_int(r, "column", e->column);
     return report_end(r, err);

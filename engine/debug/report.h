@@ -16,6 +16,7 @@ struct report {
     bool (*write)(void *context, const char *s, size_t n, struct error *err);
     void *context;
     struct text text; /* not sent yet */
+    long sent;        /* times that something was handed over */
     bool first;       /* no field of the object or array was written yet */
 };
 
@@ -45,7 +46,7 @@ void report_shape(struct report *r, const char *key, int n_dims, const size_t *d
 /* "shape" and "data" of a value, all of it; or "string". */
 bool report_value(struct report *r, const struct value *v, struct error *err);
 
-/* An error as an object, with its column if it has one. */
+/* An error as an object, with its number and, if it has one, its column. */
 bool report_error(struct report *r, const struct error *e, struct error *err);
 
 /* ---- for readers (report_value.c) ---- */

@@ -1,6 +1,8 @@
 #include "engine/debug/session.h"
 
+#include "engine/model/device.h"
 #include "engine/model/hub.h"
+#include "engine/model/place.h"
 #include "engine/model/plan.h"
 
 #include <stdio.h>
@@ -8,16 +10,11 @@
 
 /* ---- opening ---- */
 
-static struct backend *open_backend(const struct session_options *o, struct error *err)
+static struct backend *open_backend(struct session *s, const char *folder,
+                                    const struct session_options *o, struct error *err)
 {
-    const char *device = o->device ? o->device : "auto";
-    struct backend_options options = {.n_threads = o->n_threads, .isa = o->isa};
-    char why[256];
-    /* "auto" is the CPU until there is another backend to prefer. */
-    struct backend *b = backend_open(strcmp(device, "auto") == 0 ? "cpu" : device, &options, why);
-    if (!b)
-        error_set(err, ERR_DEVICE, "%s", why);
-    return b;
+    struct device_options device = {o->device, o->dtype, o->n_threads, o->isa};
+    return o->backend ? o->backend : device_open(s->ledger, folder, &device, s->device_note, err);
 }
 
 /* Chooses the checkpoint stride for a context that was asked for, refuses what cannot fit. */
@@ -25,7 +22,7 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
                  struct error *err)
 {
     struct plan p;
-    int chunk = trace->chunk > 0 ? trace->chunk : TRACE_CHUNK;
+    int chunk = trace->chunk > 0 ? trace->chunk : s->backend->chunk;
     /* Without --ctx memory is taken as tokens come: the least that must fit is one page. */
     int n = trace->n_ctx > 0 && trace->n_ctx <= s->model.config.n_ctx ? trace->n_ctx : KV_PAGE;
     plan_make(&p, &s->model, n, chunk, ledger_total(s->ledger));
@@ -44,7 +41,8 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
     }
     if (trace->stride == 0)
         trace->stride = stride;
-    ledger_set_budget(s->ledger, s->budget - p.weights);
+    /* What is mapped is not counted against it; a device's copy is. */
+    ledger_set_budget(s->ledger, s->backend->device ? s->budget : s->budget - p.weights);
     return true;
 }
 
@@ -57,16 +55,17 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     breakpoints_init(&s->breakpoints, l);
     s->sampler =
         (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
-    s->budget = o->budget ? o->budget : mem_available();
     char *folder = hub_find(l, model, err);
     if (!folder)
         return false;
-    s->backend = open_backend(o, err);
-    bool ok = s->backend && model_open(&s->model, l, s->backend, folder, true, err);
+    s->backend = open_backend(s, folder, o, err);
+    if (s->backend)
+        s->budget = o->budget ? o->budget : device_budget(s->backend);
+    bool ok = s->backend && model_map(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
-    ok = ok && plan(s, o, &trace, err) && trace_open(&s->trace, &s->model, &trace, err) &&
-         patches_init(&s->patches, &s->trace, err);
+    ok = ok && plan(s, o, &trace, err) && model_place(&s->model, err) &&
+         trace_open(&s->trace, &s->model, &trace, err) && patches_init(&s->patches, &s->trace, err);
     if (ok && s->model.notice[0])
         snprintf(s->notice, sizeof s->notice, "%s", s->model.notice);
     if (!ok)
@@ -122,6 +121,7 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
         return false;
     s->has_prompt = true;
     s->n_prompt = n;
+    s->prompts++;
     s->position = 0;
     s->op = -1;
     s->at_start = true;

@@ -12,10 +12,12 @@
 #include "engine/debug/sampler.h"
 
 struct session_options {
-    const char *device; /* "auto", "cpu", "cuda" */
-    int n_threads;      /* 0: all */
-    const char *isa;    /* NULL: best */
-    size_t budget;      /* bytes; 0: what is free */
+    const char *device;      /* "auto", "cpu", "cuda", "cuda:1"; NULL: the CPU */
+    const char *dtype;       /* "f32", "bf16"; NULL: as the checkpoint is, see device.h */
+    int n_threads;           /* 0: all */
+    const char *isa;         /* NULL: best */
+    size_t budget;           /* bytes; 0: what is free */
+    struct backend *backend; /* opened already, and from then on the session's; NULL: none */
     struct trace_options trace;
 };
 
@@ -30,13 +32,15 @@ struct session { /* the trace points into it: not to be copied */
     long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
+    unsigned prompts; /* that were set so far */
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;
     size_t budget;
-    char notice[256];    /* something the user must be told (regime changed); "" */
-    double last_seconds; /* that the last motion took */
-    int last_tokens;     /* positions that it computed */
+    char device_note[256]; /* why the device is not a GPU, where one would have been taken; "" */
+    char notice[256];      /* something the user must be told (regime changed); "" */
+    double last_seconds;   /* that the last motion took */
+    int last_tokens;       /* positions that it computed */
 };
 
 /* Opens a model (folder or cached name). Refuses what cannot fit, with numbers. */

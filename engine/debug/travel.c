@@ -276,6 +276,7 @@ bool session_travel(struct session *s, int position, int op, int *stopped, struc
     size_t n_ops = (size_t)s->model.program.n_ops;
     bool conditional;
     *stopped = 0;
+    trace_aim(&s->trace, position + 1);
     bool *flags = mem_alloc_array(s->ledger, MEM_OTHER, 2 * n_ops, sizeof *flags, err);
     if (!flags)
         return false;

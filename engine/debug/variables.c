@@ -103,6 +103,17 @@ bool variables_set(struct variables *v, const char *name, const struct value *x,
     return true;
 }
 
+void variables_remove(struct variables *v, const char *name)
+{
+    struct variable *gone = find(v, name);
+    if (!gone)
+        return;
+    value_fini(&gone->value);
+    mem_free(v->ledger, gone->name);
+    v->n_named--;
+    memmove(gone, gone + 1, (size_t)(v->named + v->n_named - gone) * sizeof *gone);
+}
+
 bool variables_get(const struct variables *v, const char *name, struct value *out,
                    struct error *err)
 {

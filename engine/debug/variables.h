@@ -26,6 +26,7 @@ void variables_fini(struct variables *v);
 /* Keeps a copy as the next number, which is returned; 0 and *err: no memory. */
 int variables_add(struct variables *v, const struct value *x, struct error *err);
 bool variables_set(struct variables *v, const char *name, const struct value *x, struct error *err);
+void variables_remove(struct variables *v, const char *name); /* nothing, if there is none */
 /* name without the $: "3", "name", "" the last printed. Copies it. */
 bool variables_get(const struct variables *v, const char *name, struct value *out,
                    struct error *err);

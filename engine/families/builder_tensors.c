@@ -119,18 +119,17 @@ static void note_dtype(struct model *m, enum dtype t)
 const float *builder_own(struct builder *b, const float *host, int n)
 {
     struct model *m = b->model;
-    float **p = builder_grow(b, m->vectors, m->n_vectors, &m->room_vectors, sizeof *p);
+    struct model_vector *p = builder_grow(b, m->vectors, m->n_vectors, &m->room_vectors, sizeof *p);
     if (!p)
         return NULL;
     m->vectors = p;
-    /* The CPU backend's memory is the host's, so that the ledger can hold it itself. */
     float *v = mem_alloc_array(m->ledger, MEM_WEIGHTS, (size_t)n, sizeof *v, b->err);
     if (!v) {
         b->failed = true;
         return NULL;
     }
     memcpy(v, host, (size_t)n * sizeof *v);
-    m->vectors[m->n_vectors++] = v;
+    m->vectors[m->n_vectors++] = (struct model_vector){v, n};
     return v;
 }
 

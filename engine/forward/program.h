@@ -45,6 +45,12 @@ struct rope {
     const float *inv_freq_long; /* [n_rot / 2] or NULL */
 };
 
+/* What an op multiplies and adds, where the backend reads it. */
+struct op_weights {
+    struct matrix w;
+    const float *gain, *bias;
+};
+
 struct op {
     enum op_kind kind;
     enum site site; /* SITE_NONE: not to be looked at */
@@ -57,8 +63,9 @@ struct op {
     int groups;     /* norm ops: the row is this many vectors, each normed alone; else 1 */
     int offset;     /* OP_POSITIONS: added to the position */
     enum activation act;
-    struct matrix w;
-    const float *gain, *bias; /* backend memory, or NULL */
+    struct matrix w;          /* as the checkpoint stores it, mapped */
+    const float *gain, *bias; /* host memory, or NULL */
+    struct op_weights run;    /* the same in backend memory: see place.h */
     const struct rope *rope;
     struct attention attention;
     const char *weight_name; /* the tensor behind w, gain or bias; for listings */

@@ -25,7 +25,7 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
     t->stride = o && o->stride > 0 ? o->stride : 1;
     if (t->stride > trace_layers(t))
         t->stride = trace_layers(t);
-    t->chunk = o && o->chunk > 0 ? o->chunk : TRACE_CHUNK;
+    t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;
     size_t sections = (size_t)trace_layers(t) + 1;
@@ -49,7 +49,8 @@ void trace_close(struct trace *t)
     if (t->vm)
         vm_fini(t->vm);
     mem_free(t->ledger, t->vm);
-    mem_free(t->ledger, t->pages);
+    mem_free(t->ledger, t->checkpoint_pages);
+    mem_free(t->ledger, t->checkpoint_bytes);
     mem_free(t->ledger, t->kv_pages);
     mem_free(t->ledger, t->done);
     mem_free(t->ledger, t->ids);
@@ -195,25 +196,32 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
                               vm_slot(t->vm, c->frame, t->model->program.block_slot[layer]), true);
     if (t->done[layer] < end)
         t->done[layer] = end;
+    atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
 }
 
-bool trace_compute(struct trace *t, int n, struct error *err)
+void trace_aim(struct trace *t, int n)
+{
+    if (atomic_load(&t->work_goal) < n)
+        atomic_store(&t->work_goal, n);
+}
+
+bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
 {
     const struct program *p = &t->model->program;
-    int L = trace_layers(t);
-    if (n <= trace_rows(t))
+    if (n <= t->done[layer])
         return true;
+    trace_aim(t, n);
     /* Scratch first: pages must not take the memory that running them needs. */
-    int most = n - trace_rows(t) < t->chunk ? n - trace_rows(t) : t->chunk;
+    int most = n - t->done[layer] < t->chunk ? n - t->done[layer] : t->chunk;
     if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||
         !vm_reserve_work(t->vm, most, n, err) || !trace_reserve_pages(t, n, err))
         return false;
-    while (trace_rows(t) < n) {
-        int pos0 = trace_rows(t);
+    while (t->done[layer] < n) {
+        int pos0 = t->done[layer];
         int rows = n - pos0 < t->chunk ? n - pos0 : t->chunk;
         /* After an edit the lower layers are still right: start above them. */
         int first = 0;
-        while (first < L && t->done[first + 1] >= pos0 + rows)
+        while (first < layer && t->done[first + 1] >= pos0 + rows)
             first++;
         first = trace_nearest_kept(t, first);
         struct frame *f = &t->vm->run;
@@ -224,16 +232,26 @@ bool trace_compute(struct trace *t, int n, struct error *err)
         c.again = t->again;
         if (!trace_enter(t, &c, first, err))
             return false;
-        for (int l = first; l < L; l++) {
+        for (int l = first; l < layer; l++) {
             c.from = p->block_op[l];
             c.to = p->block_op[l + 1] - 1;
             if (!vm_run(t->vm, &c, err))
                 return false;
             leave_block(t, &c, l + 1);
         }
-        t->pc = 0;
+        if (layer == trace_layers(t))
+            t->pc = 0;
+        if (!vm_sync(t->vm, err)) {
+            trace_invalidate(t, pos0, 1);
+            return false;
+        }
     }
     return true;
+}
+
+bool trace_compute(struct trace *t, int n, struct error *err)
+{
+    return trace_compute_layer(t, n, trace_layers(t), err);
 }
 
 bool trace_step(struct trace *t, int last, struct error *err)
@@ -263,5 +281,5 @@ bool trace_step(struct trace *t, int last, struct error *err)
         leave_block(t, &c, p->n_layers);
         t->pc = 0;
     }
-    return true;
+    return vm_sync(t->vm, err);
 }

@@ -13,23 +13,19 @@
 
 #include "engine/model/model.h"
 
-#define TRACE_CHUNK 512 /* positions that a prompt runs in at once, unless told otherwise */
+#include <stdatomic.h>
 
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
 struct trace_options {
     int n_ctx;  /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
     int stride; /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
-    int chunk;  /* 0: TRACE_CHUNK */
+    int chunk;  /* positions that a prompt runs in at once; 0: what the backend likes */
     enum rope_regime regime;
 };
 
-struct trace_page {
-    void *kv;           /* all layers' keys and values of KV_PAGE positions, backend memory */
-    float *checkpoints; /* [kept layers, KV_PAGE, D] */
-};
-
-/* What a hook may look at and change, right after an op wrote it. Row r of the view is at
+/* What a hook may look at and change, right after an op wrote it: in host memory, and put back
+ * where a device computes. Row r of the view is at
  * data + r * row_stride; for scores and patterns head i, row r, key s is at
  * data + (i * n + r) * n_keys + s. */
 struct op_view {
@@ -60,8 +56,10 @@ struct trace {
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
     int *done;               /* [L + 1] */
-    struct trace_page *pages;
-    void **kv_pages; /* [n_pages] kv of each page, for the kernels */
+    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; and the
+     * residuals of the kept layers, [kept layers, KV_PAGE, D]. */
+    void **kv_pages, **checkpoint_pages;
+    size_t *checkpoint_bytes; /* of each page */
     int n_pages, room_pages;
     struct hooks hooks;      /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
@@ -70,6 +68,10 @@ struct trace {
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
+    /* For another thread to look at while this one computes: blocks x positions that are done,
+     * and the position that the motion goes to (0: nobody said). */
+    atomic_long work_done;
+    atomic_int work_goal;
 };
 
 bool trace_open(struct trace *t, const struct model *m, const struct trace_options *o,
@@ -93,6 +95,11 @@ bool trace_has(const struct trace *t, int position, int op);
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
  * was finished stays. */
 bool trace_compute(struct trace *t, int n, struct error *err);
+/* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
+ * leave the lower blocks of some positions computed; this brings such a state back. */
+bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
+/* Says how far the motion under way will compute, for who shows its progress (work_goal). */
+void trace_aim(struct trace *t, int n);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
  * block), from where it stands. After the last block's last op the position counts as
  * computed. The tail's ops are never run ahead: trace_read computes them when asked. */

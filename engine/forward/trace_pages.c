@@ -1,7 +1,6 @@
 /* trace_pages.c - memory that grows with the sequence: keys and values, checkpoints. */
+#include "engine/forward/room.h"
 #include "engine/forward/trace_parts.h"
-
-#include <string.h>
 
 /* The last one is what the logits are computed from. */
 bool trace_kept(const struct trace *t, int layer)
@@ -40,8 +39,9 @@ size_t trace_checkpoint_page_bytes(const struct trace *t)
 void trace_drop_pages(struct trace *t, int keep)
 {
     for (int i = keep; i < t->n_pages; i++) {
-        mem_free(t->ledger, t->pages[i].kv);
-        mem_free(t->ledger, t->pages[i].checkpoints);
+        room_free(t->ledger, t->backend, MEM_KV, t->kv_pages[i], trace_kv_page_bytes(t));
+        room_free(t->ledger, t->backend, MEM_CHECKPOINTS, t->checkpoint_pages[i],
+                  t->checkpoint_bytes[i]);
     }
     if (keep < t->n_pages)
         t->n_pages = keep;
@@ -53,55 +53,69 @@ static bool widen_stride(struct trace *t)
     if (t->stride >= trace_layers(t))
         return false;
     int old = t->stride;
-    size_t floats = KV_PAGE * (size_t)t->model->config.d_model;
+    size_t each = KV_PAGE * (size_t)t->model->config.d_model * sizeof(float);
     for (int i = 0; i < t->n_pages; i++) {
-        int to = 0;
+        char *page = t->checkpoint_pages[i];
+        size_t to = 0;
         for (int l = 1; l <= trace_layers(t); l++) {
             t->stride = old;
             if (!trace_kept(t, l))
                 continue;
             size_t from = (size_t)kept_index(t, l);
             t->stride = 2 * old;
-            if (trace_kept(t, l))
-                memmove(t->pages[i].checkpoints + (size_t)to++ * floats,
-                        t->pages[i].checkpoints + from * floats, floats * sizeof(float));
+            if (!trace_kept(t, l))
+                continue;
+            if (to != from)
+                t->backend->copy(t->backend, page + to * each, page + from * each, each);
+            to++;
         }
         /* A block that cannot shrink is still large enough. */
-        float *p = mem_resize(t->ledger, MEM_CHECKPOINTS, t->pages[i].checkpoints,
-                              (size_t)to * floats * sizeof(float), NULL);
-        if (p)
-            t->pages[i].checkpoints = p;
+        if (room_shrink(t->ledger, t->backend, MEM_CHECKPOINTS, &t->checkpoint_pages[i],
+                        t->checkpoint_bytes[i], to * each))
+            t->checkpoint_bytes[i] = to * each;
     }
     t->stride = 2 * old;
     return true;
 }
 
+/* The lists of the pages, with room for more of them. */
+static bool grow_lists(struct trace *t, struct error *err)
+{
+    size_t room = t->room_pages ? 2 * (size_t)t->room_pages : 16;
+    void *p = mem_resize(t->ledger, MEM_OTHER, t->kv_pages, room * sizeof *t->kv_pages, err);
+    if (!p)
+        return false;
+    t->kv_pages = p;
+    p = mem_resize(t->ledger, MEM_OTHER, t->checkpoint_pages, room * sizeof *t->checkpoint_pages,
+                   err);
+    if (!p)
+        return false;
+    t->checkpoint_pages = p;
+    p = mem_resize(t->ledger, MEM_OTHER, t->checkpoint_bytes, room * sizeof *t->checkpoint_bytes,
+                   err);
+    if (!p)
+        return false;
+    t->checkpoint_bytes = p;
+    t->room_pages = (int)room;
+    return true;
+}
+
 static bool add_page(struct trace *t, struct error *err)
 {
-    if (t->n_pages == t->room_pages) {
-        int room = t->room_pages ? 2 * t->room_pages : 16;
-        struct trace_page *p =
-            mem_resize(t->ledger, MEM_OTHER, t->pages, (size_t)room * sizeof *p, err);
-        if (!p)
-            return false;
-        t->pages = p;
-        void **kv = mem_resize(t->ledger, MEM_OTHER, t->kv_pages, (size_t)room * sizeof *kv, err);
-        if (!kv)
-            return false;
-        t->kv_pages = kv;
-        t->room_pages = room;
-    }
-    struct trace_page page;
-    page.kv = mem_alloc(t->ledger, MEM_KV, trace_kv_page_bytes(t), err);
-    if (!page.kv)
+    if (t->n_pages == t->room_pages && !grow_lists(t, err))
         return false;
-    page.checkpoints = mem_alloc(t->ledger, MEM_CHECKPOINTS, trace_checkpoint_page_bytes(t), err);
-    if (!page.checkpoints) {
-        mem_free(t->ledger, page.kv);
+    size_t kv_bytes = trace_kv_page_bytes(t), bytes = trace_checkpoint_page_bytes(t);
+    void *kv = room_alloc(t->ledger, t->backend, MEM_KV, kv_bytes, err);
+    if (!kv)
+        return false;
+    void *checkpoints = room_alloc(t->ledger, t->backend, MEM_CHECKPOINTS, bytes, err);
+    if (!checkpoints) {
+        room_free(t->ledger, t->backend, MEM_KV, kv, kv_bytes);
         return false;
     }
-    t->kv_pages[t->n_pages] = page.kv;
-    t->pages[t->n_pages++] = page;
+    t->kv_pages[t->n_pages] = kv;
+    t->checkpoint_pages[t->n_pages] = checkpoints;
+    t->checkpoint_bytes[t->n_pages++] = bytes;
     return true;
 }
 
@@ -141,14 +155,10 @@ bool trace_reserve_pages(struct trace *t, int n, struct error *err)
 
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save)
 {
-    size_t d = (size_t)t->model->config.d_model;
-    for (int r = 0; r < n; r++) {
-        int pos = pos0 + r;
-        float *kept_row = t->pages[pos / KV_PAGE].checkpoints +
-                          ((size_t)kept_index(t, layer) * KV_PAGE + (size_t)(pos % KV_PAGE)) * d;
-        if (save)
-            memcpy(kept_row, rows + (size_t)r * d, d * sizeof(float));
-        else
-            memcpy(rows + (size_t)r * d, kept_row, d * sizeof(float));
-    }
+    int d = t->model->config.d_model;
+    size_t offset = (size_t)kept_index(t, layer) * KV_PAGE * (size_t)d * sizeof(float);
+    if (save)
+        t->backend->rows_save(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
+    else
+        t->backend->rows_load(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
 }

@@ -2,9 +2,9 @@
 #include "engine/forward/trace_parts.h"
 
 #include <math.h>
+#include <string.h>
 
 struct copy {
-    const struct trace *t;
     float *out;
     int row0, n, n_keys;
     bool wide;
@@ -16,19 +16,18 @@ static bool copy_out(void *context, const struct op_view *v, struct error *err)
 {
     (void)err;
     struct copy *c = context;
-    struct backend *b = c->t->backend;
     if (!c->wide) {
         size_t width = v->row_stride;
-        b->read(b, c->out + (size_t)(v->pos0 - c->row0) * width, v->data,
-                (size_t)v->n * width * sizeof(float));
+        memcpy(c->out + (size_t)(v->pos0 - c->row0) * width, v->data,
+               (size_t)v->n * width * sizeof(float));
         return true;
     }
     for (int h = 0; h < v->heads; h++)
         for (int r = 0; r < v->n; r++) {
             float *row = c->out + ((size_t)h * (size_t)c->n + (size_t)(v->pos0 - c->row0 + r)) *
                                       (size_t)c->n_keys;
-            b->read(b, row, v->data + ((size_t)h * (size_t)v->n + (size_t)r) * (size_t)v->n_keys,
-                    (size_t)v->n_keys * sizeof(float));
+            memcpy(row, v->data + ((size_t)h * (size_t)v->n + (size_t)r) * (size_t)v->n_keys,
+                   (size_t)v->n_keys * sizeof(float));
             for (int s = v->n_keys; s < c->n_keys; s++)
                 row[s] = c->hidden;
         }
@@ -90,8 +89,7 @@ bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, 
     if (!flags)
         return false;
     enum op_kind kind = p->ops[op].kind;
-    struct copy copy = {.t = t,
-                        .out = out,
+    struct copy copy = {.out = out,
                         .row0 = row0,
                         .n = n,
                         .n_keys = n_keys,
@@ -108,7 +106,8 @@ bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, 
         tile = 1;
     for (int r = 0; ok && r < n; r += tile) {
         int rows = n - r < tile ? n - r : tile;
-        ok = read_rows(t, op, row0 + r, rows, head0, heads, flags + p->n_ops, &tap, err);
+        ok = read_rows(t, op, row0 + r, rows, head0, heads, flags + p->n_ops, &tap, err) &&
+             vm_sync(t->vm, err);
     }
     mem_free(t->ledger, flags);
     return ok;

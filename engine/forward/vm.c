@@ -1,7 +1,5 @@
 #include "engine/forward/vm.h"
 
-#include <string.h>
-
 /* Floats of scores that a tile of rows may take where they are looked at. */
 #define WIDE_FLOATS ((size_t)1 << 22)
 
@@ -11,88 +9,10 @@ float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
     return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
 }
 
-size_t vm_kv_page_bytes(const struct model *m, struct backend *b)
+bool vm_sync(struct vm *vm, struct error *err)
 {
-    return 2 * (size_t)m->config.n_layers * b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
-}
-
-struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *pages, int layer)
-{
-    size_t bytes = b->kv_bytes(b, m->config.n_kv_heads, m->config.d_head);
-    return (struct kv_view){.pages = pages,
-                            .key_offset = 2 * (size_t)layer * bytes,
-                            .value_offset = (2 * (size_t)layer + 1) * bytes,
-                            .n_kv_heads = m->config.n_kv_heads,
-                            .d_head = m->config.d_head};
-}
-
-/* Scratch is replaced, not resized: its contents need not be kept. */
-static bool renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
-{
-    if (floats <= *room)
-        return true;
-    mem_free(vm->ledger, *p);
-    *room = 0;
-    *p = mem_alloc_array(vm->ledger, MEM_SCRATCH, floats, sizeof **p, err);
-    if (!*p)
-        return false;
-    *room = floats;
-    return true;
-}
-
-bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err)
-{
-    if (!renew(vm, &f->slots, &f->room, width * (size_t)n, err))
-        return false;
-    f->n = n;
-    return true;
-}
-
-bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
-{
-    size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
-    if (bytes <= vm->work.bytes)
-        return true;
-    mem_free(vm->ledger, vm->work.data);
-    vm->work.bytes = 0;
-    vm->work.data = mem_alloc(vm->ledger, MEM_SCRATCH, bytes, err);
-    if (!vm->work.data)
-        return false;
-    vm->work.bytes = bytes;
-    return true;
-}
-
-size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
-{
-    size_t frame = m->program.frame_width * (size_t)n;
-    if (frame < m->program.tail_width)
-        frame = m->program.tail_width;
-    return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
-}
-
-size_t vm_room_bytes(const struct model *m, int n_keys)
-{
-    size_t rows = 4 * (size_t)m->config.n_heads * (size_t)n_keys + 4 * (size_t)m->config.n_vocab +
-                  m->program.frame_width;
-    size_t pages = (size_t)n_keys / KV_PAGE + 16;
-    /* Lists double as they grow. */
-    return rows * sizeof(float) + 2 * (size_t)n_keys * sizeof(int32_t) +
-           2 * pages * (sizeof(struct trace_page) + sizeof(void *)) + ((size_t)256 << 10);
-}
-
-void frame_fini(struct vm *vm, struct frame *f)
-{
-    mem_free(vm->ledger, f->slots);
-    mem_free(vm->ledger, f->wide);
-    mem_free(vm->ledger, f->before);
-    *f = (struct frame){0};
-}
-
-void vm_fini(struct vm *vm)
-{
-    mem_free(vm->ledger, vm->work.data);
-    frame_fini(vm, &vm->live);
-    frame_fini(vm, &vm->run);
+    char why[256];
+    return vm->backend->sync(vm->backend, why) || error_set(err, ERR_DEVICE, "%s", why);
 }
 
 static bool patched(const struct vm_call *c, int op)
@@ -105,11 +25,35 @@ static bool watched(const struct vm_call *c, int op)
     return patched(c, op) || (c->tap && c->tap->watch[op]);
 }
 
-static bool call_hooks(const struct vm_call *c, const struct op_view *v, struct error *err)
+static size_t view_floats(const struct op_view *v)
 {
-    if (patched(c, v->op) && !c->patches->written(c->patches->context, v, err))
-        return false;
-    return !(c->tap && c->tap->watch[v->op]) || c->tap->written(c->tap->context, v, err);
+    size_t rows = (size_t)v->n;
+    return v->row_stride ? rows * v->row_stride : rows * (size_t)v->heads * (size_t)v->n_keys;
+}
+
+/* What is written on a device is fetched for the hooks, and put back where a patch may have
+ * changed it. */
+static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_view *written,
+                       struct error *err)
+{
+    struct backend *b = vm->backend;
+    struct op_view v = *written;
+    size_t floats = view_floats(&v);
+    if (!watched(c, v.op))
+        return true;
+    if (b->device) {
+        if (!vm_renew_host(vm, &vm->host, &vm->host_room, floats, err))
+            return false;
+        b->read(b, vm->host, v.data, floats * sizeof(float));
+        v.data = vm->host;
+    }
+    if (patched(c, v.op)) {
+        if (!c->patches->written(c->patches->context, &v, err))
+            return false;
+        if (b->device)
+            b->write(b, written->data, vm->host, floats * sizeof(float));
+    }
+    return !(c->tap && c->tap->watch[v.op]) || c->tap->written(c->tap->context, &v, err);
 }
 
 /* Scores, softmax and mix where one of them is looked at, or the stretch starts or ends
@@ -131,7 +75,7 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
         tile = c->n;
     /* Short of memory a smaller tile does as well. */
     while (i == first &&
-           !renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err)) {
+           !vm_renew(vm, &c->frame->wide, &c->frame->wide_room, row * (size_t)tile, err)) {
         if (tile == 1)
             return false;
         tile = (tile + 1) / 2;
@@ -152,13 +96,13 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
                             .again = c->again || c->need != NULL};
         if (i <= first) {
             b->scores(b, a, kv, q + (size_t)r * width, pos, n, head0, heads, wide);
-            if (!call_hooks(c, &v, err))
+            if (!call_hooks(vm, c, &v, err))
                 return false;
         }
         v.op = first + 1;
         if (i <= first + 1 && last >= first + 1) {
             b->softmax(b, a, wide, pos, n, heads, wide);
-            if (!call_hooks(c, &v, err))
+            if (!call_hooks(vm, c, &v, err))
                 return false;
         }
         if (mixes)
@@ -169,17 +113,33 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
 
 /* Adds to attn_out what a patch changed of the heads' writes. Rows and elements that it left
  * alone keep their bits. */
-static void add_changes(const struct vm_call *c, const struct op *op, float *out)
+static bool add_changes(struct vm *vm, const struct vm_call *c, const struct op *op, float *out,
+                        struct error *err)
 {
+    struct backend *b = vm->backend;
     size_t D = (size_t)op->w.n_out, H = (size_t)(op->w.n_in / op->attention.d_head);
-    for (size_t r = 0; r < (size_t)c->n; r++)
+    size_t n = (size_t)c->n;
+    const float *results = c->frame->wide;
+    float *rows = out;
+    if (b->device) {
+        if (!vm_renew_host(vm, &vm->host, &vm->host_room, n * (H + 1) * D, err))
+            return false;
+        results = vm->host;
+        rows = vm->host + n * H * D;
+        b->read(b, vm->host, c->frame->wide, n * H * D * sizeof(float));
+        b->read(b, rows, out, n * D * sizeof(float));
+    }
+    for (size_t r = 0; r < n; r++)
         for (size_t e = 0; e < D; e++) {
             double change = 0;
             for (size_t i = r * H * D + e; i < (r + 1) * H * D; i += D)
-                change += (double)c->frame->wide[i] - (double)c->frame->before[i];
+                change += (double)results[i] - (double)c->frame->before[i];
             if (change != 0)
-                out[r * D + e] += (float)change;
+                rows[r * D + e] += (float)change;
         }
+    if (b->device)
+        b->write(b, out, rows, n * D * sizeof(float));
+    return true;
 }
 
 /* Each head's own write into the residual: z_h W_O_h, without the bias. */
@@ -188,11 +148,11 @@ static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *
     const struct op *op = &vm->model->program.ops[i];
     int H = op->attention.n_heads, h = op->attention.d_head, D = op->w.n_out;
     size_t floats = (size_t)c->n * (size_t)op->width;
-    if (!renew(vm, &c->frame->wide, &c->frame->wide_room, floats, err))
+    if (!vm_renew(vm, &c->frame->wide, &c->frame->wide_room, floats, err))
         return false;
     const float *z = vm_slot(vm, c->frame, op->in[0]);
     for (int head = 0; head < H; head++) {
-        struct matrix w = op->w;
+        struct matrix w = op->run.w;
         w.n_in = h;
         w.data = (const char *)w.data +
                  (ptrdiff_t)head * h * w.in_stride * (ptrdiff_t)dtype_size(w.dtype);
@@ -202,9 +162,9 @@ static bool result(struct vm *vm, const struct vm_call *c, int i, struct error *
     c->frame->result_patched = patched(c, i);
     if (!c->frame->result_patched)
         return true;
-    if (!renew(vm, &c->frame->before, &c->frame->before_room, floats, err))
+    if (!vm_renew_host(vm, &c->frame->before, &c->frame->before_room, floats, err))
         return false;
-    memcpy(c->frame->before, c->frame->wide, floats * sizeof(float));
+    vm->backend->read(vm->backend, c->frame->before, c->frame->wide, floats * sizeof(float));
     return true;
 }
 
@@ -215,7 +175,8 @@ static void positions(struct vm *vm, const struct vm_call *c, const struct op *o
         int n = c->n - r < 256 ? c->n - r : 256;
         for (int k = 0; k < n; k++)
             ids[k] = c->pos0 + r + k + op->offset;
-        vm->backend->embed(vm->backend, &op->w, ids, n, op->f, out + (size_t)r * (size_t)op->width);
+        vm->backend->embed(vm->backend, &op->run.w, ids, n, op->f,
+                           out + (size_t)r * (size_t)op->width);
     }
 }
 
@@ -232,7 +193,7 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
     int rows = c->n * op->groups, d = op->width / op->groups;
     switch (op->kind) {
     case OP_EMBED:
-        b->embed(b, &op->w, c->ids + c->pos0, c->n, op->f, out);
+        b->embed(b, &op->run.w, c->ids + c->pos0, c->n, op->f, out);
         break;
     case OP_POSITIONS:
         positions(vm, c, op, out);
@@ -258,14 +219,14 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
         b->divide(b, x, y, out, rows, d);
         break;
     case OP_GAIN:
-        b->gain(b, x, op->gain, op->bias, out, rows, d);
+        b->gain(b, x, op->run.gain, op->run.bias, out, rows, d);
         break;
     case OP_LINEAR:
-        b->matmul(b, x, (size_t)op->w.n_in, &op->w, op->bias, out, (size_t)op->width, c->n,
+        b->matmul(b, x, (size_t)op->w.n_in, &op->run.w, op->run.bias, out, (size_t)op->width, c->n,
                   vm->work);
         if (out && f->result_patched && op->site == SITE_ATTN_OUT) {
-            add_changes(c, op, out);
             f->result_patched = false;
+            return add_changes(vm, c, op, out, err);
         }
         break;
     case OP_ROPE:
@@ -339,12 +300,9 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
                                 .row_stride = (size_t)op->width,
                                 .heads = op->heads,
                                 .again = c->again || c->need != NULL};
-            if (!call_hooks(c, &v, err))
+            if (!call_hooks(vm, c, &v, err))
                 return false;
         }
     }
-    char why[256];
-    if (!vm->backend->sync(vm->backend, why))
-        return error_set(err, ERR_DEVICE, "%s", why);
     return true;
 }

@@ -16,7 +16,8 @@ struct frame {
     float *wide;
     size_t wide_room;
     int n; /* rows of the present contents */
-    /* hook_result as it was before a patch, [n, H, D], until attn_out takes up the difference. */
+    /* hook_result as it was before a patch, [n, H, D], host memory, until attn_out takes up the
+     * difference. */
     float *before;
     size_t before_room;
     bool result_patched;
@@ -29,6 +30,8 @@ struct vm {
     struct workspace work;
     struct frame live; /* of the token being stepped: one row */
     struct frame run;  /* of chunks and recomputations */
+    float *host;       /* what hooks see of a device's memory */
+    size_t host_room;
 };
 
 /* One stretch. ids are those of the rows; keys before pos0 are in the cache. */
@@ -47,6 +50,10 @@ struct vm_call {
     const volatile int *interrupt;
 };
 
+/* Makes *p, with room for *room floats, large enough, in the backend's or in the host's memory.
+ * Scratch is replaced, not resized: its contents are lost. */
+bool vm_renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err);
+bool vm_renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err);
 /* Makes room in the frame for n rows of `width` floats, the program's frame_width or
  * tail_width (contents are lost if it has to grow). */
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err);
@@ -58,7 +65,9 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
 size_t vm_room_bytes(const struct model *m, int n_keys);
 /* Makes the workspace large enough for n rows with n_keys keys. */
 bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err);
+/* On a device the ops are only asked for: vm_sync waits, and tells what went wrong. */
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
+bool vm_sync(struct vm *vm, struct error *err);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
 /* Give scratch back. */

@@ -1,6 +1,7 @@
 #include "engine/model/model.h"
 
 #include "engine/families/families.h"
+#include "engine/model/place.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -68,8 +69,8 @@ static bool emit(struct model *m, struct error *err)
     return !m->builder->failed && program_place(p, err);
 }
 
-bool model_open(struct model *m, struct ledger *l, struct backend *b, const char *folder,
-                bool weights, struct error *err)
+bool model_map(struct model *m, struct ledger *l, struct backend *b, const char *folder,
+               bool weights, struct error *err)
 {
     memset(m, 0, sizeof *m);
     m->ledger = l;
@@ -93,14 +94,26 @@ bool model_open(struct model *m, struct ledger *l, struct backend *b, const char
     return ok;
 }
 
+bool model_open(struct model *m, struct ledger *l, struct backend *b, const char *folder,
+                bool weights, struct error *err)
+{
+    if (!model_map(m, l, b, folder, weights, err))
+        return false;
+    if (!weights || model_place(m, err))
+        return true;
+    model_close(m);
+    return false;
+}
+
 void model_close(struct model *m)
 {
     struct ledger *l = m->ledger;
     if (!l)
         return;
+    model_unplace(m);
     program_fini(&m->program);
     for (int i = 0; i < m->n_vectors; i++)
-        mem_free(l, m->vectors[i]);
+        mem_free(l, m->vectors[i].data);
     mem_free(l, m->vectors);
     if (m->builder) {
         for (int i = 0; i < m->builder->n_counted; i++)

@@ -9,6 +9,12 @@
 
 #define MODEL_MAX_ROPES 4
 
+/* A vector that the model owns, in host memory. */
+struct model_vector {
+    float *data;
+    int n;
+};
+
 struct model {
     struct ledger *ledger;
     struct backend *backend; /* borrowed */
@@ -20,8 +26,10 @@ struct model {
     struct program program;
     struct rope ropes[MODEL_MAX_ROPES];
     int n_ropes;
-    float **vectors; /* gains, biases, frequencies: float32, in backend memory */
+    struct model_vector *vectors; /* gains, biases, frequencies: float32 */
     int n_vectors, room_vectors;
+    struct placed *placed; /* blocks of device memory that hold the weights: see place.h */
+    int n_placed, room_placed;
     int64_t n_params;        /* of the tensors that the program uses */
     size_t weight_bytes;     /* of the same */
     char dtypes[24];         /* "f32", "bf16", "f32/bf16": of the matrices */
@@ -34,6 +42,10 @@ struct model {
  * that n_params, weight_bytes and the program's shape are known. */
 bool model_open(struct model *m, struct ledger *l, struct backend *b, const char *folder,
                 bool weights, struct error *err);
+/* The same, but a device is not given the weights yet: model_place (place.h) does that, when it is
+ * known that they fit. */
+bool model_map(struct model *m, struct ledger *l, struct backend *b, const char *folder,
+               bool weights, struct error *err);
 void model_close(struct model *m);
 
 /* The matrix behind the unembedding [V, D], and the row for a token is W[id]. */

@@ -2,6 +2,7 @@
 
 #include "engine/forward/vm.h"
 #include "engine/model/hub.h"
+#include "engine/model/place.h"
 
 #include <stdio.h>
 #include <sys/stat.h>
@@ -11,7 +12,7 @@ void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size
     if (chunk > n_ctx)
         chunk = n_ctx;
     *p = (struct plan){
-        .weights = m->weight_bytes,
+        .weights = model_place_bytes(m),
         .kv_page = vm_kv_page_bytes(m, m->backend),
         .checkpoint_layer = KV_PAGE * (size_t)m->config.d_model * sizeof(float),
         .scratch = vm_scratch_bytes(m, m->backend, chunk, n_ctx),
@@ -73,12 +74,14 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
                 c->d_model, c->d_mlp, c->n_vocab, m->dtypes);
     text_printf(out, "%.3f billion parameters, positions up to %d\n\n", (double)m->n_params / 1e9,
                 c->n_ctx);
-    line(out, "weights", p->weights, "mapped from the files");
+    line(out, "weights", p->weights,
+         m->backend->device ? "copied to the device" : "mapped from the files");
     line(out, "scratch", p->scratch, "one chunk of the prompt");
     line(out, "tokenizer, room to look", p->other, "");
     int thousand = 1000 / KV_PAGE * KV_PAGE; /* whole pages, so that the figure is per token */
     line(out, "K/V per 1000 tokens",
-         (size_t)((double)(pages(thousand) * p->kv_page) * 1000 / thousand), "float32");
+         (size_t)((double)(pages(thousand) * p->kv_page) * 1000 / thousand),
+         m->backend->dtype == DTYPE_BF16 ? "bfloat16" : "float32");
     line(out, "checkpoints per 1000 tokens",
          (size_t)((double)(pages(thousand) * p->checkpoint_layer) * 1000 / thousand *
                   (double)kept_layers(p, 1)),
@@ -131,20 +134,18 @@ static size_t tokenizer_bytes(const char *folder)
     return n > 0 && (size_t)n < sizeof path && stat(path, &st) == 0 ? (size_t)st.st_size : 0;
 }
 
-bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, struct text *out,
-                 struct error *err)
+bool plan_report(struct ledger *l, const char *name, const struct device_options *device, int n_ctx,
+                 size_t budget, struct text *out, struct error *err)
 {
-    char why[256];
-    struct backend *b = backend_open("cpu", NULL, why);
-    if (!b)
-        return error_set(err, ERR_DEVICE, "%s", why);
+    char note[256];
     char *folder = hub_find(l, name, err);
+    struct backend *b = folder ? device_open(l, folder, device, note, err) : NULL;
     struct model m;
-    bool ok = folder && model_open(&m, l, b, folder, false, err);
+    bool ok = b && model_map(&m, l, b, folder, false, err);
     if (ok) {
         struct plan p;
         if (budget == 0)
-            budget = mem_available();
+            budget = device_budget(b);
         if (n_ctx > m.config.n_ctx)
             ok =
                 error_set(err, ERR_USAGE, "--ctx %d is above the model's own limit of %d positions",
@@ -152,11 +153,13 @@ bool plan_report(struct ledger *l, const char *name, int n_ctx, size_t budget, s
         if (n_ctx == 0)
             n_ctx = m.config.n_ctx;
         if (ok) {
-            plan_make(&p, &m, n_ctx, TRACE_CHUNK, ledger_total(l) + tokenizer_bytes(folder));
+            plan_make(&p, &m, n_ctx, b->chunk, ledger_total(l) + tokenizer_bytes(folder));
             report(&p, &m, n_ctx, budget, out);
         }
         model_close(&m);
     }
+    if (ok && note[0])
+        text_printf(out, "(%s)\n", note);
     mem_free(l, folder);
     backend_close(b);
     return ok && text_ok(out, err);

@@ -3,11 +3,12 @@
 #define MIDPASS_PLAN_H
 
 #include "engine/base/text.h"
+#include "engine/model/device.h"
 #include "engine/model/model.h"
 
 /* Bytes, from config.json and the tensors' headers. */
 struct plan {
-    size_t weights;          /* mapped */
+    size_t weights;          /* mapped, or on the device */
     size_t kv_page;          /* of all layers, for KV_PAGE positions */
     size_t checkpoint_layer; /* of one kept layer, for KV_PAGE positions */
     size_t scratch;          /* of one chunk at n_ctx keys */
@@ -26,7 +27,7 @@ int plan_positions(const struct plan *p, int limit, int stride, size_t budget);
 
 /* The table of `--plan`: loads nothing. n_ctx 0: the model's limit; budget 0: what is free.
  * What does not fit is said, with what would. False only if the model cannot be read. */
-bool plan_report(struct ledger *l, const char *model, int n_ctx, size_t budget, struct text *out,
-                 struct error *err);
+bool plan_report(struct ledger *l, const char *model, const struct device_options *device,
+                 int n_ctx, size_t budget, struct text *out, struct error *err);
 
 #endif

@@ -17,6 +17,7 @@
 #define WHY         256
 #define SHARE       32768 /* elements below which waking another thread costs more than it helps */
 #define THREADS_MAX 1024
+#define CHUNK       512
 
 /* ---- cutting work ---------------------------------------------------------------------------- */
 
@@ -87,6 +88,19 @@ static void cpu_write(struct backend *b, void *p, const void *host, size_t bytes
     (void)b;
     if (bytes)
         memcpy(p, host, bytes);
+}
+
+static void cpu_copy(struct backend *b, void *to, const void *from, size_t bytes)
+{
+    (void)b;
+    if (bytes)
+        memcpy(to, from, bytes);
+}
+
+static void cpu_memory(struct backend *b, size_t *available, size_t *total)
+{
+    (void)b;
+    *available = *total = 0;
 }
 
 static bool cpu_sync(struct backend *b, char why[WHY])
@@ -188,6 +202,32 @@ static void cpu_probabilities(struct backend *b, const float *x, float *out, int
     });
 }
 
+/* ---- rows in pages ----------------------------------------------------------------------------
+ */
+
+static float *paged_row(void *const *pages, size_t offset, int d, int pos)
+{
+    return (float *)((char *)pages[pos / KV_PAGE] + offset) + (size_t)(pos % KV_PAGE) * (size_t)d;
+}
+
+static void cpu_rows_save(struct backend *b, void *const *pages, size_t offset, int d, int pos0,
+                          int n, const float *rows)
+{
+    (void)b;
+    for (int r = 0; r < n; r++)
+        memcpy(paged_row(pages, offset, d, pos0 + r), rows + (size_t)r * (size_t)d,
+               (size_t)d * sizeof *rows);
+}
+
+static void cpu_rows_load(struct backend *b, void *const *pages, size_t offset, int d, int pos0,
+                          int n, float *rows)
+{
+    (void)b;
+    for (int r = 0; r < n; r++)
+        memcpy(rows + (size_t)r * (size_t)d, paged_row(pages, offset, d, pos0 + r),
+               (size_t)d * sizeof *rows);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
@@ -283,12 +323,16 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
         .version = KERNELS_VERSION,
         .name = "cpu",
         .n_threads = n_threads,
+        .dtype = DTYPE_F32,
+        .chunk = CHUNK,
         .state = cpu,
         .close = cpu_close,
         .alloc = cpu_alloc,
         .free = cpu_free,
         .read = cpu_read,
         .write = cpu_write,
+        .copy = cpu_copy,
+        .memory = cpu_memory,
         .sync = cpu_sync,
         .workspace_bytes = cpu_workspace_bytes,
         .embed = cpu_embed,
@@ -304,6 +348,8 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
         .gate = cpu_gate,
         .kv_bytes = cpu_kv_bytes,
         .kv_store = cpu_kv_store,
+        .rows_save = cpu_rows_save,
+        .rows_load = cpu_rows_load,
         .scores = cpu_scores,
         .softmax = cpu_softmax,
         .mix = cpu_mix,

@@ -18,7 +18,7 @@ EXPAND void mix_steps_part(const enum dtype t, const int n, const int steps, con
         for (int i = 0; i < n; i++) {
             float *sum = sums + i * (STRIP / n) + o;
             vec v = vec_set(x[(size_t)i * x_stride + (size_t)s]);
-            vec_store_n(sum, count, vec_fma(v, weights, vec_load(sum)));
+            vec_store_n(sum, count, vec_fma(v, weights, vec_load_n(sum, count, vec_set(0))));
         }
     }
 }

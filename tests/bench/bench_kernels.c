@@ -133,7 +133,7 @@ static double greater(double a, double b)
 
 static bool machine_open(struct machine *m, const char *isa, int threads)
 {
-    struct backend_options options = {threads, isa};
+    struct backend_options options = {.n_threads = threads, .isa = isa};
     char why[256];
     m->b = backend_open("cpu", &options, why);
     if (!m->b) {

@@ -16,5 +16,5 @@ says out '{"error":"state","message":"logits of position 1 is not computed yet'
 run 1 --batch --json --ids '3 4 5' -ex 'p 1.zz' "$model"
 says out '"column":3}'; says out '{"error":"usage","message":"no site is called \"zz\"'
 run 1 --batch --json "$folder/none"; says out '{"error":"'
-run 2 --json --foo; says out '{"error":"usage","message":"there is no option --foo"}'
+run 2 --json --foo; says out '{"error":"usage","message":"there is no option --foo","code":1}'
 finish

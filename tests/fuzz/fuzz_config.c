@@ -34,7 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* A large model's program is large: what is asked for is bounded here, not in the parser. */
     ledger_set_budget(l, (size_t)16 << 20);
     text_init(&out, l, MEM_OTHER);
-    plan_report(l, folder, 0, (size_t)8 << 30, &out, &err);
+    plan_report(l, folder, &(struct device_options){0}, 0, (size_t)8 << 30, &out, &err);
     text_fini(&out);
     ledger_set_budget(l, 0);
     if (ledger_close(l) != 0)

@@ -62,7 +62,10 @@ static bool same(const struct value *a, const struct value *b)
         return a->n_string == b->n_string && memcmp(a->string, b->string, a->n_string) == 0;
     if (a->data)
         return memcmp(a->data, b->data, a->count * sizeof *a->data) == 0;
-    return memcmp(&a->number, &b->number, sizeof a->number) == 0;
+    uint64_t x, y;
+    memcpy(&x, &a->number, sizeof x);
+    memcpy(&y, &b->number, sizeof y);
+    return x == y;
 }
 
 static void check_error(const struct error *e, size_t n)

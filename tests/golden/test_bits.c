@@ -29,7 +29,8 @@ static void open_run(struct run *r, const char *name, const char *isa, int threa
     memset(r, 0, sizeof *r);
     snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     r->ledger = ledger_open();
-    r->backend = backend_open("cpu", &(struct backend_options){threads, isa}, why);
+    r->backend =
+        backend_open("cpu", &(struct backend_options){.n_threads = threads, .isa = isa}, why);
     if (!r->backend)
         fail_msg("%s", why);
     struct trace_options o = {.chunk = chunk, .stride = stride, .n_ctx = n_ctx};
@@ -167,7 +168,8 @@ static void test_model(void **state)
     const char *const isas[] = {"avx2", "avx512"};
     for (int i = 0; i < 2; i++) {
         char why[256];
-        struct backend *b = backend_open("cpu", &(struct backend_options){1, isas[i]}, why);
+        struct backend *b =
+            backend_open("cpu", &(struct backend_options){.n_threads = 1, .isa = isas[i]}, why);
         if (!b) {
             print_message("not compared: %s\n", why);
             continue;

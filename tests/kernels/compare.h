@@ -25,19 +25,19 @@ static inline void backends_open(const int *threads, int n_threads)
 {
     static const char *const isas[] = {"avx2", "avx512"};
     char why[256];
-    struct backend_options options = {1, "scalar"};
+    struct backend_options options = {.n_threads = 1, .isa = "scalar"};
     n_backends = 0;
     backends[n_backends++] = backend_open("cpu", &options, why);
     assert_non_null(backends[0]);
     for (int i = 0; i < 2; i++) {
         for (int t = 0; t < n_threads; t++) {
-            options = (struct backend_options){threads[t], isas[i]};
+            options = (struct backend_options){.n_threads = threads[t], .isa = isas[i]};
             struct backend *b = backend_open("cpu", &options, why);
             if (b)
                 backends[n_backends++] = b;
         }
     }
-    options = (struct backend_options){3, "scalar"};
+    options = (struct backend_options){.n_threads = 3, .isa = "scalar"};
     backends[n_backends++] = backend_open("cpu", &options, why);
     assert_non_null(backends[n_backends - 1]);
     for (int i = 1; i < n_backends; i++)

@@ -321,7 +321,7 @@ static void rope_turns_pairs(void **state)
 static void opening_says_why_not(void **state)
 {
     char why[256];
-    struct backend_options options = {1, "sse9"};
+    struct backend_options options = {.n_threads = 1, .isa = "sse9"};
     (void)state;
     assert_null(backend_open("cpu", &options, why));
     assert_non_null(strstr(why, "sse9"));

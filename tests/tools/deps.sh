@@ -34,6 +34,12 @@ END
     fuzz) needs clang; echo 'libclang-rt-dev clang -fsanitize=fuzzer-no-link,address,undefined' ;;
     lint) needs clang; echo 'clang-tidy command clang-tidy' ;;
     format) echo 'clang-format command clang-format' ;;
+    screenshots) cat <<'END' ;;
+xvfb             command Xvfb
+xterm            command xterm
+imagemagick      command import
+python3          command python3
+END
     valgrind) echo 'valgrind command valgrind' ;;
     *) echo "deps.sh: no group \"$1\"" >&2; exit 2 ;;
     esac

@@ -33,7 +33,7 @@ static void open_run(struct run *r, const char *name, int chunk, int stride)
     memset(r, 0, sizeof *r);
     snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     r->ledger = ledger_open();
-    r->backend = backend_open("cpu", &(struct backend_options){1, NULL}, why);
+    r->backend = backend_open("cpu", &(struct backend_options){.n_threads = 1, .isa = NULL}, why);
     if (!r->backend)
         fail_msg("%s", why);
     must(model_open(&r->model, r->ledger, r->backend, path, true, &r->err), &r->err);

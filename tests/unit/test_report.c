@@ -183,8 +183,9 @@ static void errors_are_objects(void **state)
     report_begin(&r, "cmd", "half an object");
     error_at(&e, ERR_STATE, 7, "not \"now\"");
     assert_true(report_error(&r, &e, &err));
-    assert_string_equal(said.data,
-                        "{\"error\":\"state\",\"message\":\"not \\\"now\\\"\",\"column\":7}\n");
+    assert_string_equal(
+        said.data,
+        "{\"error\":\"state\",\"message\":\"not \\\"now\\\"\",\"code\":6,\"column\":7}\n");
     report_fini(&r);
 }
 

@@ -349,7 +349,7 @@ static void test_the_plan_keeps_its_word(void **state)
     struct fixture a;
     struct plan p;
     open_model(&a, folder, (struct session_options){0});
-    plan_make(&p, &a.s.model, 4000, TRACE_CHUNK, ledger_total(a.ledger));
+    plan_make(&p, &a.s.model, 4000, a.s.backend->chunk, ledger_total(a.ledger));
     int L = a.s.model.config.n_layers;
     close_model(&a);
     for (int stride = 1; stride <= L; stride += L - 1) {

@@ -1,0 +1,164 @@
+#include "engine/debug/history.h"
+
+#include <string.h>
+
+void history_init(struct history *h, struct ledger *l)
+{
+    *h = (struct history){.ledger = l};
+}
+
+void snapshot_fini(struct snapshot *s, struct ledger *l)
+{
+    mem_free(l, s->ids);
+    patches_drop_list(l, s->patches.list, s->patches.n);
+    breakpoints_fini(&s->breakpoints);
+    *s = (struct snapshot){0};
+}
+
+static void change_fini(struct history *h, struct change *c)
+{
+    mem_free(h->ledger, c->what);
+    snapshot_fini(&c->before, h->ledger);
+    snapshot_fini(&c->after, h->ledger);
+}
+
+void history_fini(struct history *h)
+{
+    for (int i = 0; i < h->n; i++)
+        change_fini(h, &h->list[i]);
+    if (h->ledger)
+        mem_free(h->ledger, h->list);
+    *h = (struct history){0};
+}
+
+bool snapshot_take(struct snapshot *out, const struct session *s, struct error *err)
+{
+    size_t n = (size_t)s->trace.n_ids;
+    *out = (struct snapshot){.n_ids = s->trace.n_ids,
+                             .n_prompt = s->n_prompt,
+                             .position = s->position,
+                             .op = s->op,
+                             .has_prompt = s->has_prompt,
+                             .at_start = s->at_start,
+                             .sampler = s->sampler,
+                             .bytes = n * sizeof(int32_t)};
+    out->ids = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *out->ids, err);
+    bool ok = out->ids != NULL;
+    if (ok && n > 0)
+        memcpy(out->ids, s->trace.ids, n * sizeof *out->ids);
+    ok = ok && patches_copy_list(s->ledger, &s->patches, &out->patches, &out->bytes, err) &&
+         breakpoints_copy(&out->breakpoints, &s->breakpoints, err);
+    if (!ok)
+        snapshot_fini(out, s->ledger);
+    return ok;
+}
+
+static void drop_from(struct history *h, int from)
+{
+    for (int i = from; i < h->n; i++)
+        change_fini(h, &h->list[i]);
+    h->n = from;
+    if (h->at > from)
+        h->at = from;
+}
+
+static void drop_first(struct history *h)
+{
+    change_fini(h, &h->list[0]);
+    memmove(h->list, h->list + 1, (size_t)(h->n - 1) * sizeof *h->list);
+    h->n--;
+    h->at--;
+}
+
+static size_t bytes_of(const struct history *h)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < h->n; i++)
+        bytes += h->list[i].before.bytes + h->list[i].after.bytes;
+    return bytes;
+}
+
+bool history_add(struct history *h, const char *what, struct snapshot *before, struct error *err)
+{
+    drop_from(h, h->at);
+    if (h->n == h->room) {
+        int room = h->room ? 2 * h->room : 16;
+        struct change *list =
+            mem_resize(h->ledger, MEM_OTHER, h->list, (size_t)room * sizeof *list, err);
+        if (!list)
+            return false;
+        h->list = list;
+        h->room = room;
+    }
+    char *copy = mem_strdup(h->ledger, MEM_OTHER, what, err);
+    if (!copy)
+        return false;
+    h->list[h->n++] = (struct change){.what = copy, .before = *before};
+    h->at = h->n;
+    *before = (struct snapshot){0};
+    while (h->n > HISTORY_MOST || (h->n > 1 && bytes_of(h) > HISTORY_BYTES))
+        drop_first(h);
+    return true;
+}
+
+/* The session as it was. The snapshot stays whole: it may be wanted again. */
+static bool restore(struct session *s, const struct snapshot *to, struct error *err)
+{
+    struct patches patches = {0};
+    struct breakpoints breakpoints = {0};
+    size_t bytes = 0;
+    int common = 0;
+    /* All that may fail for want of memory comes first. */
+    bool ok = patches_copy_list(s->ledger, &to->patches, &patches, &bytes, err) &&
+              breakpoints_copy(&breakpoints, &to->breakpoints, err);
+    while (ok && common < to->n_ids && common < s->trace.n_ids &&
+           to->ids[common] == s->trace.ids[common])
+        common++;
+    if (ok && common < s->trace.n_ids)
+        trace_truncate(&s->trace, common, NULL);
+    ok = ok && (common == to->n_ids ||
+                trace_append(&s->trace, to->ids + common, to->n_ids - common, NULL, err));
+    if (!ok) {
+        patches_drop_list(s->ledger, patches.list, patches.n);
+        breakpoints_fini(&breakpoints);
+        return false;
+    }
+    patches_replace(&s->patches, patches.list, patches.n);
+    breakpoints_replace(&s->breakpoints, &breakpoints);
+    s->sampler = to->sampler;
+    s->has_prompt = to->has_prompt;
+    s->n_prompt = to->n_prompt;
+    s->stopped_by = 0;
+    s->position = to->has_prompt ? to->position : 0;
+    s->op = -1;
+    s->prompts++;
+    if (!to->has_prompt)
+        return true;
+    ok = session_goto(s, to->position, to->op, err);
+    s->at_start = to->at_start;
+    return ok;
+}
+
+bool history_undo(struct history *h, struct session *s, const char **what, struct error *err)
+{
+    if (h->at == 0)
+        return error_set(err, ERR_STATE, "there is nothing to undo");
+    struct change *c = &h->list[h->at - 1];
+    snapshot_fini(&c->after, h->ledger);
+    if (!snapshot_take(&c->after, s, err))
+        return false;
+    c->undone = true;
+    h->at--;
+    *what = c->what;
+    return restore(s, &c->before, err);
+}
+
+bool history_redo(struct history *h, struct session *s, const char **what, struct error *err)
+{
+    if (h->at == h->n)
+        return error_set(err, ERR_STATE, "there is nothing to redo");
+    struct change *c = &h->list[h->at++];
+    c->undone = false;
+    *what = c->what;
+    return restore(s, &c->after, err);
+}

@@ -1,0 +1,50 @@
+/* history.h - what undo brings back: the state before each command that changed it.
+ *
+ * A state is the tokens, the patches, the breakpoints, the sampler and the place. No activation
+ * is kept: what a state needs is computed again, to the same bits. Numbers that were given are
+ * not given again after undoing, and come back with redo.
+ */
+#ifndef MIDPASS_DEBUG_HISTORY_H
+#define MIDPASS_DEBUG_HISTORY_H
+
+#include "engine/debug/session.h"
+
+#define HISTORY_MOST  500                /* states; the oldest go */
+#define HISTORY_BYTES ((size_t)64 << 20) /* of all states together */
+
+struct snapshot {
+    int32_t *ids; /* [n_ids] */
+    int n_ids, n_prompt, position, op;
+    bool has_prompt, at_start;
+    struct sampler sampler;
+    struct patches patches; /* without a trace */
+    struct breakpoints breakpoints;
+    size_t bytes;
+};
+
+struct change {
+    char *what; /* the line that made it */
+    struct snapshot before, after;
+    bool undone; /* `after` is there */
+};
+
+struct history {
+    struct ledger *ledger;
+    struct change *list; /* [n]; those from `at` on were undone */
+    int n, at, room;
+};
+
+void history_init(struct history *h, struct ledger *l);
+void history_fini(struct history *h);
+
+bool snapshot_take(struct snapshot *out, const struct session *s, struct error *err);
+void snapshot_fini(struct snapshot *s, struct ledger *l);
+
+/* Adds a change that was made; takes over `before`. What was undone can not be done again then. */
+bool history_add(struct history *h, const char *what, struct snapshot *before, struct error *err);
+/* Brings back the state before the last change; *what (borrowed) is the line that made it. The
+ * session then computes what its place needs: interrupted, the state holds all the same. */
+bool history_undo(struct history *h, struct session *s, const char **what, struct error *err);
+bool history_redo(struct history *h, struct session *s, const char **what, struct error *err);
+
+#endif

@@ -1,0 +1,24 @@
+/* attention.cu - which of the fused kernels takes a call. */
+#include "kernels/cuda/cuda.cuh"
+
+#define WIDEST_TILE 256 /* head size that flash.cu takes */
+
+static void attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                   const float *q, int pos0, int n, float *z, struct workspace work)
+{
+    struct cuda *c = cuda_of(b);
+    struct kv_pages pages;
+    if (c->failed || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+        return;
+    if (n <= FEW_ROWS || a->d_head > WIDEST_TILE)
+        attend_few(c, a, &pages, q, pos0, n, z, work);
+    else if (b->dtype == DTYPE_BF16 && a->d_head % 16 == 0 && a->d_head <= 128)
+        attend_tiles_bf16(c, a, &pages, q, pos0, n, z);
+    else
+        attend_tiles(c, a, &pages, q, pos0, n, z);
+}
+
+void attention_ops(struct backend *b)
+{
+    b->attend = attend;
+}

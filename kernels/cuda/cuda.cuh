@@ -1,0 +1,178 @@
+/* cuda.cuh - what the CUDA backend's files share.
+ *
+ * Every op is launched on one stream and returns at once. The first thing that goes wrong is
+ * kept, everything after it is left out, and sync() tells it. In bf16 the rows of a product,
+ * queries, keys and values are rounded to bfloat16; all else is float32. */
+#ifndef MIDPASS_CUDA_CUH
+#define MIDPASS_CUDA_CUH
+
+extern "C" {
+#include "kernels/kernels.h"
+}
+
+#include <cublas_v2.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#define FEW_ROWS 8 /* rows that the kernels for one token take; more go to cuBLAS and tiles */
+#define MIRRORS  4 /* lists of pages that the device has a copy of */
+
+/* A host's list of pages, as the device has it. */
+struct mirror {
+    void *const *source;
+    void **host, **device;
+    int n, room;
+    unsigned long used;
+};
+
+struct cuda {
+    struct backend b; /* first: a struct backend * is a struct cuda * */
+    int device, n_sm;
+    bool pooled; /* allocations come from the device's pool, in the stream's order */
+    cudaStream_t stream;
+    cublasHandle_t blas;
+    struct mirror mirrors[MIRRORS];
+    unsigned long clock;
+    bool failed;
+    char why[256]; /* the first failure */
+};
+
+static inline struct cuda *cuda_of(struct backend *b)
+{
+    return (struct cuda *)b;
+}
+
+/* Keeps a failure of the runtime or of cuBLAS; true if there is none. */
+bool cuda_ok(struct cuda *c, cudaError_t e, const char *what);
+bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what);
+/* What a launch says. */
+bool launched(struct cuda *c, const char *what);
+/* The device's copy of the first n pages; NULL: failed. */
+void *const *pages_on_device(struct cuda *c, void *const *pages, int n);
+
+/* ---- groups of ops: each sets its part of the table ---- */
+
+void rows_ops(struct backend *b);      /* rows.cu */
+void norm_ops(struct backend *b);      /* norm.cu */
+void matmul_ops(struct backend *b);    /* matmul.cu */
+void kv_ops(struct backend *b);        /* kv.cu */
+void pattern_ops(struct backend *b);   /* pattern.cu */
+void attention_ops(struct backend *b); /* attention.cu */
+
+size_t matmul_workspace(struct cuda *c, int n);
+size_t attention_workspace(struct cuda *c, int n);
+
+/* Up to FEW_ROWS rows, any layout (matvec.cu). */
+void matvec(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
+            const float *bias, float *out, size_t out_stride, int n);
+
+/* One layer's pages, on the device. */
+struct kv_pages {
+    void *const *pages;
+    size_t key_offset, value_offset;
+    int n_kv_heads, d_head;
+};
+bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct kv_pages *out);
+
+/* A few queries over many keys (decode.cu); many queries, in tiles: float32 (flash.cu), and
+ * bfloat16 on the tensor cores, for heads of a multiple of 16 (flash_bf16.cu). z: [n, H, h]. */
+void attend_few(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
+                const float *q, int pos0, int n, float *z, struct workspace work);
+void attend_tiles(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
+                  const float *q, int pos0, int n, float *z);
+void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
+                       const float *q, int pos0, int n, float *z);
+
+/* ---- on the device ---- */
+
+typedef __nv_bfloat16 bf16;
+
+__device__ inline float widen(float x)
+{
+    return x;
+}
+__device__ inline float widen(bf16 x)
+{
+    return __bfloat162float(x);
+}
+__device__ inline float widen(__half x)
+{
+    return __half2float(x);
+}
+template <typename T> __device__ inline T narrow(float x);
+template <> __device__ inline float narrow<float>(float x)
+{
+    return x;
+}
+template <> __device__ inline bf16 narrow<bf16>(float x)
+{
+    return __float2bfloat16_rn(x);
+}
+
+/* As T would hold it. */
+template <typename T> __device__ inline float rounded(float x)
+{
+    return widen(narrow<T>(x));
+}
+
+/* N elements as one load: N * sizeof(T) is 4, 8 or 16 bytes, and p so aligned. */
+template <typename T, int N> struct alignas(sizeof(T) * N) pack {
+    T at[N];
+};
+
+__device__ inline float warp_sum(float x)
+{
+    for (int k = 16; k > 0; k /= 2)
+        x += __shfl_xor_sync(0xffffffffu, x, k);
+    return x;
+}
+
+__device__ inline float warp_max(float x)
+{
+    for (int k = 16; k > 0; k /= 2)
+        x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, k));
+    return x;
+}
+
+/* Sums over a block of whole warps, the same in each thread. Both barriers are inside. */
+__device__ inline float block_sum(float x)
+{
+    __shared__ float part[32];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    x = warp_sum(x);
+    __syncthreads(); /* the last call's parts have been read */
+    if (lane == 0)
+        part[warp] = x;
+    __syncthreads();
+    return warp_sum(lane < warps ? part[lane] : 0.0f);
+}
+
+/* The greatest; a NaN anywhere is passed over, as fmaxf does. */
+__device__ inline float block_max(float x)
+{
+    __shared__ float part[32];
+    int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
+    x = warp_max(x);
+    __syncthreads();
+    if (lane == 0)
+        part[warp] = x;
+    __syncthreads();
+    return warp_max(lane < warps ? part[lane] : -INFINITY);
+}
+
+/* The first key that the query at t sees. */
+__host__ __device__ inline int first_visible(int window, int t)
+{
+    return window > 0 && t >= window ? t - window + 1 : 0;
+}
+
+/* Position s's keys or values of head g: [h]. */
+template <typename T>
+__device__ inline const T *paged(const struct kv_pages &kv, size_t offset, int g, int s)
+{
+    const T *part = (const T *)((const char *)kv.pages[s / KV_PAGE] + offset);
+    return part + ((size_t)g * KV_PAGE + (size_t)(s % KV_PAGE)) * (size_t)kv.d_head;
+}
+
+#endif

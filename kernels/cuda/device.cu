@@ -1,0 +1,294 @@
+/* device.cu - opening a GPU, its memory, its errors. */
+#include "kernels/cuda/cuda.cuh"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 2048 /* rows that keep a large GPU busy */
+#define WHY   256
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static bool keep(struct cuda *c, const char *what, const char *reason)
+{
+    if (!c->failed)
+        snprintf(c->why, WHY, "cuda:%d: %s: %s", c->device, what, reason);
+    c->failed = true;
+    return false;
+}
+
+bool cuda_ok(struct cuda *c, cudaError_t e, const char *what)
+{
+    return e == cudaSuccess ? !c->failed : keep(c, what, cudaGetErrorString(e));
+}
+
+bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what)
+{
+    return s == CUBLAS_STATUS_SUCCESS ? !c->failed : keep(c, what, cublasGetStatusString(s));
+}
+
+bool launched(struct cuda *c, const char *what)
+{
+    return cuda_ok(c, cudaGetLastError(), what);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void *device_alloc(struct backend *b, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    void *p = NULL;
+    if (c->failed)
+        return NULL;
+    if (bytes == 0)
+        bytes = 1;
+    cudaError_t e = c->pooled ? cudaMallocAsync(&p, bytes, c->stream) : cudaMalloc(&p, bytes);
+    if (e == cudaErrorMemoryAllocation) {
+        cudaGetLastError(); /* no room is the caller's to tell; the device goes on */
+        return NULL;
+    }
+    return cuda_ok(c, e, "allocating") ? p : NULL;
+}
+
+static void device_free(struct backend *b, void *p)
+{
+    struct cuda *c = cuda_of(b);
+    if (p)
+        cuda_ok(c, c->pooled ? cudaFreeAsync(p, c->stream) : cudaFree(p), "freeing");
+}
+
+static void device_read(struct backend *b, void *host, const void *p, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    bool ok =
+        !c->failed && bytes > 0 &&
+        cuda_ok(c, cudaMemcpyAsync(host, p, bytes, cudaMemcpyDeviceToHost, c->stream), "reading") &&
+        cuda_ok(c, cudaStreamSynchronize(c->stream), "reading");
+    if (!ok && bytes > 0)
+        memset(host, 0, bytes); /* nobody sees them: sync() tells of the failure */
+}
+
+static void device_write(struct backend *b, void *p, const void *host, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    if (!c->failed && bytes > 0 &&
+        cuda_ok(c, cudaMemcpyAsync(p, host, bytes, cudaMemcpyHostToDevice, c->stream), "writing"))
+        cuda_ok(c, cudaStreamSynchronize(c->stream), "writing");
+}
+
+static void device_copy(struct backend *b, void *to, const void *from, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    if (!c->failed && bytes > 0)
+        cuda_ok(c, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, c->stream),
+                "copying");
+}
+
+static void device_memory(struct backend *b, size_t *available, size_t *total)
+{
+    struct cuda *c = cuda_of(b);
+    *available = *total = 0;
+    if (c->failed || !cuda_ok(c, cudaMemGetInfo(available, total), "asking for its memory"))
+        return;
+    /* What the pool holds and nobody uses is free too. */
+    cudaMemPool_t pool;
+    uint64_t held = 0, used = 0;
+    if (c->pooled && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &held) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used) == cudaSuccess)
+        *available += held - used;
+}
+
+static bool device_sync(struct backend *b, char why[WHY])
+{
+    struct cuda *c = cuda_of(b);
+    if (!c->failed)
+        cuda_ok(c, cudaStreamSynchronize(c->stream), "running");
+    snprintf(why, WHY, "%s", c->why);
+    return !c->failed;
+}
+
+static size_t device_workspace(struct backend *b, int n, int n_keys)
+{
+    size_t matmul = matmul_workspace(cuda_of(b), n), attend = attention_workspace(cuda_of(b), n);
+    (void)n_keys;
+    return matmul > attend ? matmul : attend;
+}
+
+/* ---- lists of pages -------------------------------------------------------------------------- */
+
+static void mirror_fini(struct mirror *m)
+{
+    free(m->host);
+    cudaFree(m->device);
+    *m = mirror();
+}
+
+static bool mirror_grow(struct cuda *c, struct mirror *m, int n)
+{
+    int room = 2 * n < 256 ? 256 : 2 * n;
+    void *const *source = m->source;
+    mirror_fini(m);
+    m->source = source;
+    m->host = (void **)malloc((size_t)room * sizeof *m->host);
+    if (!m->host)
+        return keep(c, "listing the pages", "the host has no memory");
+    if (!cuda_ok(c, cudaMalloc((void **)&m->device, (size_t)room * sizeof *m->device),
+                 "listing the pages"))
+        return false;
+    m->room = room;
+    return true;
+}
+
+void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
+{
+    struct mirror *m = &c->mirrors[0];
+    for (int i = 0; i < MIRRORS; i++) {
+        if (c->mirrors[i].source == pages) {
+            m = &c->mirrors[i];
+            break;
+        }
+        if (c->mirrors[i].used < m->used)
+            m = &c->mirrors[i];
+    }
+    m->used = ++c->clock;
+    if (m->source != pages)
+        m->n = 0;
+    m->source = pages;
+    if (n > m->room && !mirror_grow(c, m, n))
+        return NULL;
+    int same = 0;
+    if (n <= m->n && memcmp(m->host, pages, (size_t)n * sizeof *pages) == 0)
+        return m->device;
+    while (same < n && same < m->n && m->host[same] == pages[same])
+        same++;
+    size_t bytes = (size_t)(n - same) * sizeof *pages;
+    memcpy(m->host + same, pages + same, bytes);
+    m->n = n;
+    if (!cuda_ok(c,
+                 cudaMemcpyAsync(m->device + same, m->host + same, bytes, cudaMemcpyHostToDevice,
+                                 c->stream),
+                 "listing the pages"))
+        return NULL;
+    /* The host's copy may change before the device has read it. */
+    return cuda_ok(c, cudaStreamSynchronize(c->stream), "listing the pages") ? m->device : NULL;
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static void device_close(struct backend *b)
+{
+    struct cuda *c = cuda_of(b);
+    cudaSetDevice(c->device);
+    cudaStreamSynchronize(c->stream);
+    for (int i = 0; i < MIRRORS; i++)
+        mirror_fini(&c->mirrors[i]);
+    if (c->blas)
+        cublasDestroy(c->blas);
+    cudaStreamDestroy(c->stream);
+    cudaMemPool_t pool;
+    if (c->pooled && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess)
+        cudaMemPoolTrimTo(pool, 0);
+    cudaGetLastError();
+    free(c);
+}
+
+/* The pool keeps what was freed, so that growing the cache page by page is cheap. */
+static bool open_pool(struct cuda *c)
+{
+    int supported = 0;
+    cudaMemPool_t pool;
+    uint64_t keep_all = UINT64_MAX;
+    bool ok =
+        cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, c->device) ==
+            cudaSuccess &&
+        supported && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
+        cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all) == cudaSuccess;
+    cudaGetLastError();
+    return ok;
+}
+
+static bool open_device(struct cuda *c, char why[WHY])
+{
+    int n = 0, driver = 0;
+    struct cudaDeviceProp p;
+    cudaError_t e = cudaGetDeviceCount(&n);
+    if (e != cudaSuccess || n == 0) {
+        if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0)
+            snprintf(why, WHY, "cuda: this machine has no NVIDIA driver");
+        else
+            snprintf(why, WHY, "cuda: no GPU can be used: %s",
+                     e == cudaSuccess ? "there is none" : cudaGetErrorString(e));
+        return false;
+    }
+    if (c->device < 0 || c->device >= n) {
+        snprintf(why, WHY, "cuda: there is no GPU %d: there %s %d, counted from 0", c->device,
+                 n == 1 ? "is" : "are", n);
+        return false;
+    }
+    if (!cuda_ok(c, cudaGetDeviceProperties(&p, c->device), "asking what it is") ||
+        !cuda_ok(c, cudaSetDevice(c->device), "choosing it")) {
+        snprintf(why, WHY, "%s", c->why);
+        return false;
+    }
+    if (p.major < 8) {
+        snprintf(why, WHY, "cuda: GPU %d, %.80s, is of compute capability %d.%d; 8.0 is needed",
+                 c->device, p.name, p.major, p.minor);
+        return false;
+    }
+    c->n_sm = p.multiProcessorCount;
+    c->pooled = open_pool(c);
+    snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s", p.name,
+             c->b.dtype == DTYPE_BF16 ? "bf16" : "f32");
+    bool ok = cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
+                      "making a stream") &&
+              blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
+              blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS");
+    if (!ok)
+        snprintf(why, WHY, "%s", c->why);
+    return ok;
+}
+
+extern "C" __attribute__((visibility("default"))) struct backend *midpass_backend_open(
+    const struct backend_options *options, char why[WHY])
+{
+    struct cuda *c = (struct cuda *)calloc(1, sizeof *c);
+    if (!c) {
+        snprintf(why, WHY, "cuda: no memory for the backend");
+        return NULL;
+    }
+    struct backend *b = &c->b;
+    c->device = options ? options->device : 0;
+    b->version = KERNELS_VERSION;
+    b->name = "cuda";
+    b->n_threads = 1;
+    b->device = true;
+    b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
+    b->chunk = CHUNK;
+    b->state = c;
+    b->close = device_close;
+    b->alloc = device_alloc;
+    b->free = device_free;
+    b->read = device_read;
+    b->write = device_write;
+    b->copy = device_copy;
+    b->memory = device_memory;
+    b->sync = device_sync;
+    b->workspace_bytes = device_workspace;
+    rows_ops(b);
+    norm_ops(b);
+    matmul_ops(b);
+    kv_ops(b);
+    pattern_ops(b);
+    attention_ops(b);
+    if (open_device(c, why))
+        return b;
+    if (c->blas)
+        cublasDestroy(c->blas);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
+    cudaGetLastError();
+    free(c);
+    return NULL;
+}

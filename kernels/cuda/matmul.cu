@@ -1,0 +1,165 @@
+/* matmul.cu - many rows times a matrix, with cuBLAS.
+ *
+ * In bf16 the rows are rounded into the workspace, so many at a time as fit. Everywhere else the
+ * product is float32's, without TF32: a matrix stored in fewer bits is widened into the
+ * workspace, so many outputs at a time as fit. cuBLAS's own workspace is the front of ours. */
+#include "kernels/cuda/cuda.cuh"
+
+#define THREADS    256
+#define BLAS_BYTES ((size_t)32 << 20)
+#define PART_BYTES ((size_t)64 << 20)
+
+size_t matmul_workspace(struct cuda *c, int n)
+{
+    (void)c;
+    return n > FEW_ROWS ? BLAS_BYTES + PART_BYTES : 0;
+}
+
+/* ---- rounding and widening ------------------------------------------------------------------- */
+
+__global__ void round_rows_kernel(const float *x, size_t x_stride, bf16 *out, int k)
+{
+    x += (size_t)blockIdx.x * x_stride;
+    out += (size_t)blockIdx.x * k;
+    for (int i = threadIdx.x; i < k; i += blockDim.x)
+        out[i] = narrow<bf16>(x[i]);
+}
+
+/* Outputs first .. first + gridDim.x - 1, as [outputs, K]. */
+template <typename T>
+__global__ void widen_linear_kernel(struct matrix w, int group, int first, float *out)
+{
+    int o = first + (int)blockIdx.x;
+    const T *row = (const T *)w.data + (ptrdiff_t)(o / group) * w.group_stride +
+                   (ptrdiff_t)(o % group) * w.out_stride;
+    out += (size_t)blockIdx.x * w.n_in;
+    for (int i = threadIdx.x; i < w.n_in; i += blockDim.x)
+        out[i] = widen(row[i]);
+}
+
+/* The same of Conv1D's layout, as [K, outputs]. */
+template <typename T>
+__global__ void widen_conv_kernel(struct matrix w, int group, int first, int outputs, float *out)
+{
+    const T *row = (const T *)w.data + (ptrdiff_t)blockIdx.x * w.in_stride;
+    out += (size_t)blockIdx.x * outputs;
+    for (int i = threadIdx.x; i < outputs; i += blockDim.x) {
+        int o = first + i;
+        out[i] = widen(row[(ptrdiff_t)(o / group) * w.group_stride + o % group]);
+    }
+}
+
+template <typename T>
+static void widen_part(struct cuda *c, const struct matrix *w, int first, int outputs, float *out)
+{
+    struct matrix m = *w;
+    int group = m.group > 0 ? m.group : m.n_out;
+    if (m.in_stride == 1)
+        widen_linear_kernel<T><<<outputs, THREADS, 0, c->stream>>>(m, group, first, out);
+    else
+        widen_conv_kernel<T><<<m.n_in, THREADS, 0, c->stream>>>(m, group, first, outputs, out);
+    launched(c, "widening a matrix");
+}
+
+__global__ void bias_kernel(const float *bias, float *out, size_t out_stride, int n_out)
+{
+    out += (size_t)blockIdx.x * out_stride;
+    for (int i = threadIdx.x; i < n_out; i += blockDim.x)
+        out[i] += bias[i];
+}
+
+/* ---- products -------------------------------------------------------------------------------- */
+
+/* Rows as cuBLAS is given them. */
+struct rows {
+    const void *data;
+    cudaDataType type;
+    size_t stride;
+    int n;
+};
+
+/* out[n, N] = rows W^T. cuBLAS counts by columns: to it this is out^T = W rows^T. */
+static void product(struct cuda *c, const struct rows *x, const struct matrix *w, cudaDataType type,
+                    float *out, size_t out_stride)
+{
+    const float one = 1, zero = 0;
+    bool linear = w->in_stride == 1;
+    int group = w->group > 0 ? w->group : w->n_out, groups = w->n_out / group;
+    ptrdiff_t pitch = linear ? w->out_stride : w->in_stride;
+    int least = linear ? w->n_in : group; /* a pitch that is never used may be anything */
+    if (pitch < least)
+        pitch = least;
+    blas_ok(c,
+            cublasGemmStridedBatchedEx(c->blas, linear ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
+                                       group, x->n, w->n_in, &one, w->data, type, (int)pitch,
+                                       w->group > 0 ? w->group_stride : 0, x->data, x->type,
+                                       (int)x->stride, 0, &zero, out, CUDA_R_32F, (int)out_stride,
+                                       group, groups, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+            "matmul");
+}
+
+static void matmul_rounded(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
+                           float *out, size_t out_stride, int n, void *part)
+{
+    size_t fit = PART_BYTES / ((size_t)w->n_in * sizeof(bf16));
+    int most = fit < (size_t)n ? (int)fit : n;
+    for (int from = 0; from < n && !c->failed; from += most) {
+        struct rows some = {part, CUDA_R_16BF, (size_t)w->n_in, n - from < most ? n - from : most};
+        round_rows_kernel<<<some.n, THREADS, 0, c->stream>>>(x + (size_t)from * x_stride, x_stride,
+                                                             (bf16 *)part, w->n_in);
+        if (launched(c, "rounding rows"))
+            product(c, &some, w, CUDA_R_16BF, out + (size_t)from * out_stride, out_stride);
+    }
+}
+
+static void matmul_widened(struct cuda *c, const struct rows *x, const struct matrix *w, float *out,
+                           size_t out_stride, void *part)
+{
+    size_t fit = PART_BYTES / ((size_t)w->n_in * sizeof(float));
+    int most = fit < (size_t)w->n_out ? (int)fit : w->n_out;
+    for (int from = 0; from < w->n_out && !c->failed; from += most) {
+        int outputs = w->n_out - from < most ? w->n_out - from : most;
+        struct matrix wide = {part, DTYPE_F32, outputs, w->n_in, w->n_in, 1, 0, 0};
+        if (w->in_stride != 1) {
+            wide.out_stride = 1;
+            wide.in_stride = outputs;
+        }
+        if (w->dtype == DTYPE_F16)
+            widen_part<__half>(c, w, from, outputs, (float *)part);
+        else
+            widen_part<bf16>(c, w, from, outputs, (float *)part);
+        if (!c->failed)
+            product(c, x, &wide, CUDA_R_32F, out + from, out_stride);
+    }
+}
+
+static void matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                   const float *bias, float *out, size_t out_stride, int n, struct workspace work)
+{
+    struct cuda *c = cuda_of(b);
+    if (c->failed || n <= 0)
+        return;
+    if (n <= FEW_ROWS) {
+        matvec(c, x, x_stride, w, bias, out, out_stride, n);
+        return;
+    }
+    if (!blas_ok(c, cublasSetWorkspace(c->blas, work.data, BLAS_BYTES), "cuBLAS's workspace"))
+        return;
+    void *part = (char *)work.data + BLAS_BYTES;
+    struct rows rows = {x, CUDA_R_32F, x_stride, n};
+    if (w->dtype == DTYPE_F32)
+        product(c, &rows, w, CUDA_R_32F, out, out_stride);
+    else if (w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16)
+        matmul_rounded(c, x, x_stride, w, out, out_stride, n, part);
+    else
+        matmul_widened(c, &rows, w, out, out_stride, part);
+    if (!bias || c->failed)
+        return;
+    bias_kernel<<<n, THREADS, 0, c->stream>>>(bias, out, out_stride, w->n_out);
+    launched(c, "bias");
+}
+
+void matmul_ops(struct backend *b)
+{
+    b->matmul = matmul;
+}

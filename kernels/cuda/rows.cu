@@ -1,0 +1,194 @@
+/* rows.cu - ops that take each element, or each pair, by itself. */
+#include "kernels/cuda/cuda.cuh"
+
+#define THREADS 256
+#define IDS     512 /* rows of an embedding that one launch takes along */
+
+static unsigned blocks_of(size_t count, int threads)
+{
+    size_t blocks = (count + (size_t)threads - 1) / (size_t)threads;
+    return blocks < (size_t)1 << 30 ? (unsigned)blocks : 1u << 30;
+}
+
+/* Runs body for each index i below count. */
+#define FOR_EACH(i, count)                                                                         \
+    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < (count);                    \
+         i += (size_t)gridDim.x * blockDim.x)
+
+/* ---- embed ----------------------------------------------------------------------------------- */
+
+struct ids {
+    int32_t at[IDS];
+};
+
+template <typename T>
+__global__ void embed_kernel(const T *table, size_t stride, struct ids ids, float scale, float *out,
+                             int d)
+{
+    const T *row = table + (size_t)ids.at[blockIdx.x] * stride;
+    for (int i = threadIdx.x; i < d; i += blockDim.x)
+        out[(size_t)blockIdx.x * d + i] = scale * widen(row[i]);
+}
+
+static void embed(struct backend *b, const struct matrix *table, const int32_t *ids, int n,
+                  float scale, float *out)
+{
+    struct cuda *c = cuda_of(b);
+    int d = table->n_in;
+    size_t stride = (size_t)table->out_stride;
+    struct ids some;
+    for (int from = 0; from < n && !c->failed; from += IDS) {
+        int rows = n - from < IDS ? n - from : IDS;
+        for (int i = 0; i < rows; i++)
+            some.at[i] = ids[from + i];
+        float *to = out + (size_t)from * d;
+        if (table->dtype == DTYPE_F32)
+            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const float *)table->data, stride, some,
+                                                          scale, to, d);
+        else if (table->dtype == DTYPE_F16)
+            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const __half *)table->data, stride, some,
+                                                          scale, to, d);
+        else
+            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const bf16 *)table->data, stride, some,
+                                                          scale, to, d);
+        launched(c, "embed");
+    }
+}
+
+/* ---- add, activate, gate --------------------------------------------------------------------- */
+
+__device__ static float apply(enum activation f, float x)
+{
+    switch (f) {
+    case ACT_SILU:
+        return x / (1.0f + expf(-x));
+    case ACT_GELU:
+        return x * 0.5f * (1.0f + erff(x * 0.70710678118654752f));
+    case ACT_GELU_TANH:
+        return x * 0.5f * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
+    case ACT_RELU:
+        return x < 0.0f ? 0.0f : x;
+    default:
+        return x;
+    }
+}
+
+__global__ void add_kernel(const float *x, const float *y, float *out, size_t count)
+{
+    FOR_EACH(i, count)
+    out[i] = x[i] + y[i];
+}
+
+__global__ void activate_kernel(enum activation f, const float *x, float *out, size_t count)
+{
+    FOR_EACH(i, count)
+    out[i] = apply(f, x[i]);
+}
+
+__global__ void gate_kernel(enum activation f, const float *x, const float *y, float *out,
+                            size_t count)
+{
+    FOR_EACH(i, count)
+    out[i] = apply(f, x[i]) * y[i];
+}
+
+static void add(struct backend *b, const float *x, const float *y, float *out, size_t count)
+{
+    struct cuda *c = cuda_of(b);
+    if (c->failed || count == 0)
+        return;
+    add_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, y, out, count);
+    launched(c, "add");
+}
+
+static void activate(struct backend *b, enum activation f, const float *x, float *out, size_t count)
+{
+    struct cuda *c = cuda_of(b);
+    if (c->failed || count == 0)
+        return;
+    activate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, out, count);
+    launched(c, "activate");
+}
+
+static void gate(struct backend *b, enum activation f, const float *x, const float *y, float *out,
+                 size_t count)
+{
+    struct cuda *c = cuda_of(b);
+    if (c->failed || count == 0)
+        return;
+    gate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, y, out, count);
+    launched(c, "gate");
+}
+
+/* ---- rope ------------------------------------------------------------------------------------ */
+
+/* The angle is one float32 product; its cosine is taken in double, since angles reach hundreds
+ * of thousands of radians. */
+__global__ void angles_kernel(const float *inv_freq, int r, float scale, int pos0, int n,
+                              float *out)
+{
+    size_t half = (size_t)r / 2;
+    FOR_EACH(i, (size_t)n * half)
+    {
+        size_t row = i / half, k = i % half;
+        double s, c;
+        sincos((double)__fmul_rn((float)(pos0 + (int)row), inv_freq[k]), &s, &c);
+        out[row * r + k] = scale * (float)c;
+        out[row * r + half + k] = scale * (float)s;
+    }
+}
+
+static void angles(struct backend *b, const float *inv_freq, int r, float scale, int pos0, int n,
+                   float *out)
+{
+    struct cuda *c = cuda_of(b);
+    size_t count = (size_t)n * (size_t)(r / 2);
+    if (c->failed || count == 0)
+        return;
+    angles_kernel<<<blocks_of(count, 128), 128, 0, c->stream>>>(inv_freq, r, scale, pos0, n, out);
+    launched(c, "angles");
+}
+
+/* One thread an element: pairs are read twice and written once. */
+__global__ void rope_kernel(const float *x, const float *angles, int r, enum rope_style style,
+                            float *out, size_t count, int heads, int h)
+{
+    int half = r / 2;
+    FOR_EACH(i, count)
+    {
+        int e = (int)(i % h);
+        const float *cosines = angles + i / h / heads * r, *sines = cosines + half;
+        if (e >= r) {
+            out[i] = x[i];
+            continue;
+        }
+        bool halves = style == ROPE_HALVES;
+        int k = halves ? e % half : e / 2;
+        bool second = halves ? e >= half : e % 2;
+        size_t other = halves ? (second ? i - half : i + half) : (second ? i - 1 : i + 1);
+        float a = x[i], o = x[other], c = cosines[k], s = sines[k];
+        out[i] = fmaf(a, c, second ? __fmul_rn(o, s) : -__fmul_rn(o, s));
+    }
+}
+
+static void rope(struct backend *b, const float *x, const float *angles, int r,
+                 enum rope_style style, float *out, int n, int heads, int d_head)
+{
+    struct cuda *c = cuda_of(b);
+    size_t count = (size_t)n * (size_t)heads * (size_t)d_head;
+    if (c->failed || count == 0)
+        return;
+    rope_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, angles, r, style, out,
+                                                                      count, heads, d_head);
+    launched(c, "rope");
+}
+
+void rows_ops(struct backend *b)
+{
+    b->embed = embed;
+    b->add = add;
+    b->activate = activate;
+    b->gate = gate;
+    b->angles = angles;
+    b->rope = rope;
+}

@@ -1,0 +1,149 @@
+/* test_far.c - the engine with a device's memory: on every golden checkpoint a session on far.h's
+ * backend says, command by command, what a session on the CPU says. What reads a device's memory as
+ * if it were the host's ends the test. */
+#include "engine/debug/command.h"
+#include "tests/support/checkpoints.h"
+#include "tests/support/far.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct side {
+    struct ledger *ledger;
+    struct session session;
+    struct report report;
+    struct console console;
+    struct text said;
+    struct error err;
+};
+
+static bool take(void *context, const char *s, size_t n, struct error *err)
+{
+    struct text *said = context;
+    text_add_bytes(said, s, n);
+    return text_ok(said, err);
+}
+
+static void side_open(struct side *s, const char *name, struct backend *b, int chunk, int stride)
+{
+    char path[300];
+    memset(s, 0, sizeof *s);
+    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
+    s->ledger = ledger_open();
+    assert_non_null(s->ledger);
+    struct session_options o = {.n_threads = 1,
+                                .budget = (size_t)64 << 20,
+                                .backend = b,
+                                .trace.chunk = chunk,
+                                .trace.stride = stride};
+    if (!session_open(&s->session, s->ledger, path, &o, &s->err))
+        fail_msg("%s", s->err.text);
+    text_init(&s->said, s->ledger, MEM_OTHER);
+    report_init(&s->report, s->ledger, true, take, &s->said);
+    console_init(&s->console, &s->session, &s->report);
+}
+
+static void side_close(struct side *s)
+{
+    console_fini(&s->console);
+    report_fini(&s->report);
+    text_fini(&s->said);
+    session_close(&s->session);
+    assert_int_equal(ledger_close(s->ledger), 0);
+}
+
+static const char *say(struct side *s, const char *line)
+{
+    s->err = (struct error){0};
+    text_clear(&s->said);
+    if (!console_run(&s->console, line, strlen(line), &s->err))
+        text_add(&s->said, s->err.text);
+    return s->said.data ? s->said.data : "";
+}
+
+/* Everything that reads, changes or keeps values. What a model has not is refused alike. */
+static const char *const lines[] = {
+    "ids 3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 3 2 3 8 4",
+    "step 5",
+    "print .",
+    "set .[0] = 3",
+    "next",
+    "token 2",
+    "break 1.pattern if max(.[0]) > 0.2",
+    "break 0.z if norm(.) > 1000",
+    "continue",
+    "info breakpoints",
+    "delete",
+    "finish",
+    "print logits[-1]",
+    "print 0.attn_scores",
+    "print 1.pattern[0,-3:,:]",
+    "print *.z[:,0]",
+    "print 1.result[2]",
+    "print 0.resid_pre[:,3]",
+    "print W(0.attn.W_O)[0]",
+    "print W(0.ln1.w)",
+    "print embed[4]",
+    "lens",
+    "top 5",
+    "dla 7 8",
+    "heads",
+    "patch 0.z[1] at 3 = 2",
+    "patch 1.pattern[0,2] at 5: = 0.5",
+    "patch 0.result[0,1] at 4 add 1.5",
+    "patch 1.resid_mid[2] at 2 zero",
+    "patch embed[1] at 7 scale 3",
+    "finish",
+    "info patches",
+    "print logits",
+    "undo",
+    "delete patch 2",
+    "finish",
+    "print 1.resid_post",
+    "generate 5",
+    "reverse-token 3",
+    "print 1.k",
+    "goto 2",
+    "catch nan",
+    "set 0.resid_pre[0] = 0/0",
+    "continue",
+    "info tokens",
+};
+
+static void compare(const char *name, int chunk, int stride)
+{
+    struct side cpu, far;
+    struct backend *b = far_open(1);
+    assert_non_null(b);
+    side_open(&cpu, name, NULL, chunk, stride);
+    side_open(&far, name, b, chunk, stride);
+    int answered = 0;
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+        const char *want = say(&cpu, lines[i]), *got = say(&far, lines[i]);
+        answered += cpu.err.code == ERR_NONE;
+        if (strcmp(want, got) != 0)
+            fail_msg("%s, chunks of %d, stride %d: %s\n  the CPU %.400s\n  far     %.400s", name,
+                     chunk, stride, lines[i], want, got);
+    }
+    assert_true(answered > (int)(sizeof lines / sizeof *lines) / 2);
+    /* It was far indeed. */
+    assert_true(ledger_now(far.ledger, MEM_WEIGHTS, MEM_DEVICE) > 0);
+    assert_true(ledger_now(far.ledger, MEM_KV, MEM_DEVICE) > 0);
+    assert_true(ledger_now(far.ledger, MEM_CHECKPOINTS, MEM_DEVICE) > 0);
+    assert_int_equal(ledger_now(far.ledger, MEM_KV, MEM_HOST), 0);
+    side_close(&cpu);
+    side_close(&far);
+}
+
+static void test_model(void **state)
+{
+    compare(*state, 512, 0);
+    compare(*state, 7, 2);
+}
+
+int main(void)
+{
+    struct CMUnitTest tests[CHECKPOINTS_MOST];
+    int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_model);
+    return _cmocka_run_group_tests("far", tests, (size_t)n, NULL, NULL);
+}

@@ -1,0 +1,228 @@
+#include "tests/support/far.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define ARENA  ((size_t)256 << 20)
+#define BLOCKS 65536
+#define ALIGN  64
+
+struct block {
+    size_t at, bytes;
+};
+
+static struct backend *near; /* the CPU */
+static struct backend far;
+static char *arena;
+static struct block blocks[BLOCKS]; /* in the order of their places */
+static int n_blocks;
+static size_t top; /* what was ever handed out lies below it */
+
+static void allow(int how)
+{
+    if (top > 0 && mprotect(arena, top, how) != 0) {
+        perror("far: mprotect");
+        abort();
+    }
+}
+
+static void enter(void)
+{
+    allow(PROT_READ | PROT_WRITE);
+}
+
+static void leave(void)
+{
+    allow(PROT_NONE);
+}
+
+/* ---- memory ---- */
+
+static void *far_alloc(struct backend *b, size_t bytes)
+{
+    size_t at = 0;
+    int i = 0;
+    (void)b;
+    bytes = bytes ? (bytes + ALIGN - 1) / ALIGN * ALIGN : ALIGN;
+    for (; i < n_blocks && blocks[i].at - at < bytes; i++)
+        at = blocks[i].at + blocks[i].bytes;
+    if (n_blocks == BLOCKS || bytes > ARENA || at > ARENA - bytes)
+        return NULL;
+    memmove(&blocks[i + 1], &blocks[i], (size_t)(n_blocks++ - i) * sizeof *blocks);
+    blocks[i] = (struct block){at, bytes};
+    /* Page boundaries: mprotect takes whole pages. */
+    if (at + bytes > top)
+        top = (at + bytes + 65535) / 65536 * 65536;
+    enter();
+    memset(arena + at, 0xff, bytes);
+    leave();
+    return arena + at;
+}
+
+static void far_free(struct backend *b, void *p)
+{
+    (void)b;
+    for (int i = 0; p && i < n_blocks; i++)
+        if (arena + blocks[i].at == p) {
+            memmove(&blocks[i], &blocks[i + 1], (size_t)(--n_blocks - i) * sizeof *blocks);
+            return;
+        }
+    if (p) {
+        fputs("far: a block is freed that was not given\n", stderr);
+        abort();
+    }
+}
+
+static void far_memory(struct backend *b, size_t *available, size_t *total)
+{
+    size_t held = 0;
+    (void)b;
+    for (int i = 0; i < n_blocks; i++)
+        held += blocks[i].bytes;
+    *available = ARENA - held;
+    *total = ARENA;
+}
+
+static void far_close(struct backend *b)
+{
+    (void)b;
+    backend_close(near);
+    munmap(arena, ARENA);
+    if (n_blocks > 0) {
+        fprintf(stderr, "far: %d blocks were not given back\n", n_blocks);
+        abort();
+    }
+}
+
+static size_t far_workspace_bytes(struct backend *b, int n, int n_keys)
+{
+    (void)b;
+    return near->workspace_bytes(near, n, n_keys);
+}
+
+static size_t far_kv_bytes(struct backend *b, int n_kv_heads, int d_head)
+{
+    (void)b;
+    return near->kv_bytes(near, n_kv_heads, d_head);
+}
+
+/* ---- the ops: the CPU's, with the memory open ---- */
+
+#define FAR(name, parameters, ...)                                                                 \
+    static void far_##name parameters                                                              \
+    {                                                                                              \
+        (void)b;                                                                                   \
+        enter();                                                                                   \
+        near->name(near, __VA_ARGS__);                                                             \
+        leave();                                                                                   \
+    }
+
+FAR(read, (struct backend * b, void *host, const void *p, size_t bytes), host, p, bytes)
+FAR(write, (struct backend * b, void *p, const void *host, size_t bytes), p, host, bytes)
+FAR(copy, (struct backend * b, void *to, const void *from, size_t bytes), to, from, bytes)
+FAR(embed,
+    (struct backend * b, const struct matrix *table, const int32_t *ids, int n, float scale,
+     float *out),
+    table, ids, n, scale, out)
+FAR(add, (struct backend * b, const float *x, const float *y, float *out, size_t count), x, y, out,
+    count)
+FAR(center, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
+FAR(rms, (struct backend * b, const float *x, float eps, float *scale, int n, int d), x, eps, scale,
+    n, d)
+FAR(divide, (struct backend * b, const float *x, const float *scale, float *out, int n, int d), x,
+    scale, out, n, d)
+FAR(gain,
+    (struct backend * b, const float *x, const float *gain, const float *bias, float *out, int n,
+     int d),
+    x, gain, bias, out, n, d)
+FAR(matmul,
+    (struct backend * b, const float *x, size_t x_stride, const struct matrix *w, const float *bias,
+     float *out, size_t out_stride, int n, struct workspace work),
+    x, x_stride, w, bias, out, out_stride, n, work)
+FAR(angles,
+    (struct backend * b, const float *inv_freq, int r, float scale, int pos0, int n, float *out),
+    inv_freq, r, scale, pos0, n, out)
+FAR(rope,
+    (struct backend * b, const float *x, const float *angles, int r, enum rope_style style,
+     float *out, int n, int heads, int d_head),
+    x, angles, r, style, out, n, heads, d_head)
+FAR(activate, (struct backend * b, enum activation f, const float *x, float *out, size_t count), f,
+    x, out, count)
+FAR(gate,
+    (struct backend * b, enum activation f, const float *x, const float *y, float *out,
+     size_t count),
+    f, x, y, out, count)
+FAR(kv_store,
+    (struct backend * b, const struct kv_view *kv, int pos0, int n, const float *keys,
+     const float *values),
+    kv, pos0, n, keys, values)
+FAR(rows_save,
+    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n,
+     const float *rows),
+    pages, offset, d, pos0, n, rows)
+FAR(rows_load,
+    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
+    pages, offset, d, pos0, n, rows)
+FAR(scores,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
+     int pos0, int n, int head0, int heads, float *out),
+    a, kv, q, pos0, n, head0, heads, out)
+FAR(softmax,
+    (struct backend * b, const struct attention *a, const float *scores, int pos0, int n, int heads,
+     float *out),
+    a, scores, pos0, n, heads, out)
+FAR(mix,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *pattern,
+     int pos0, int n, int head0, int heads, float *z, size_t z_stride),
+    a, kv, pattern, pos0, n, head0, heads, z, z_stride)
+FAR(attend,
+    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
+     int pos0, int n, float *z, struct workspace work),
+    a, kv, q, pos0, n, z, work)
+FAR(probabilities, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
+
+struct backend *far_open(int n_threads)
+{
+    char why[256];
+    struct backend_options options = {.n_threads = n_threads};
+    n_blocks = 0;
+    top = 0;
+    arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    near = arena == MAP_FAILED ? NULL : backend_open("cpu", &options, why);
+    if (!near)
+        return NULL;
+    far = *near;
+    far.name = "far";
+    far.device = true;
+    far.close = far_close;
+    far.alloc = far_alloc;
+    far.free = far_free;
+    far.memory = far_memory;
+    far.workspace_bytes = far_workspace_bytes;
+    far.kv_bytes = far_kv_bytes;
+    far.read = far_read;
+    far.write = far_write;
+    far.copy = far_copy;
+    far.embed = far_embed;
+    far.add = far_add;
+    far.center = far_center;
+    far.rms = far_rms;
+    far.divide = far_divide;
+    far.gain = far_gain;
+    far.matmul = far_matmul;
+    far.angles = far_angles;
+    far.rope = far_rope;
+    far.activate = far_activate;
+    far.gate = far_gate;
+    far.kv_store = far_kv_store;
+    far.rows_save = far_rows_save;
+    far.rows_load = far_rows_load;
+    far.scores = far_scores;
+    far.softmax = far_softmax;
+    far.mix = far_mix;
+    far.attend = far_attend;
+    far.probabilities = far_probabilities;
+    return &far;
+}

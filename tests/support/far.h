@@ -1,0 +1,15 @@
+/* far.h - a device to test with: the CPU backend over memory that nobody else can touch.
+ *
+ * Its blocks lie in pages that are only readable while one of its own functions runs: an engine
+ * that reads or writes them otherwise ends at once, as it would read nonsense from a GPU. Bits are
+ * those of the CPU. */
+#ifndef MIDPASS_TEST_FAR_H
+#define MIDPASS_TEST_FAR_H
+
+#include "kernels/kernels.h"
+
+/* One at a time. Closing it fails (aborts) if a block was not given back. Blocks come filled with
+ * NaN. NULL: no memory. */
+struct backend *far_open(int n_threads);
+
+#endif

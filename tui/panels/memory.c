@@ -1,0 +1,205 @@
+/* memory.c - what the memory is used for, and how that went. */
+#include "tui/panels/numeric.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SAMPLES 256
+#define NAME_W  12
+#define SIZE_W  10
+
+struct memory_panel {
+    struct panel base;
+    size_t now[MEM_CATEGORIES], device, mapped; /* host and device; the pages of files */
+    size_t total, peak, budget, rss, rss_peak, available;
+    /* The total at each refresh, in a ring. */
+    size_t sample[SAMPLES];
+    int n_samples, next;
+    int top; /* the first line shown */
+};
+
+static bool refresh(struct panel *panel, int w, int h, struct error *err)
+{
+    struct memory_panel *p = (struct memory_panel *)panel;
+    const struct ledger *l = panel->view->ledger;
+    (void)w;
+    (void)h;
+    (void)err;
+    p->device = p->mapped = 0;
+    for (int c = 0; c < MEM_CATEGORIES; c++) {
+        p->now[c] = ledger_now(l, c, MEM_HOST) + ledger_now(l, c, MEM_DEVICE);
+        p->now[c] += ledger_now(l, c, MEM_MAPPED);
+        p->device += ledger_now(l, c, MEM_DEVICE);
+        p->mapped += ledger_now(l, c, MEM_MAPPED);
+    }
+    p->total = ledger_total(l);
+    p->peak = ledger_total_peak(l);
+    p->budget = ledger_budget(l);
+    p->rss = mem_resident();
+    p->rss_peak = mem_resident_peak();
+    p->available = mem_available();
+    p->sample[p->next] = p->total;
+    p->next = (p->next + 1) % SAMPLES;
+    p->n_samples += p->n_samples < SAMPLES;
+    return true;
+}
+
+/* ---- drawing ---- */
+
+/* A name, a size, and a bar of what part it is of `whole`. */
+static void draw_bar(const struct memory_panel *p, struct region r, int y, const char *name,
+                     size_t bytes, size_t whole)
+{
+    const struct theme *t = p->base.view->theme;
+    char size[24];
+    region_text(r, 0, y, NAME_W, name, theme_style(t, ROLE_TEXT));
+    region_printf(r, NAME_W, y, theme_style(t, ROLE_TEXT), "%*s", SIZE_W, mem_format(bytes, size));
+    int x = NAME_W + SIZE_W + 1;
+    if (whole > 0)
+        numeric_bar(t, r, x, y, r.w - x, (double)bytes / (double)whole, theme_style(t, ROLE_BAR));
+}
+
+static void draw_size(const struct memory_panel *p, struct region r, int y, const char *name,
+                      size_t bytes, const char *none)
+{
+    const struct theme *t = p->base.view->theme;
+    char size[24];
+    region_text(r, 0, y, NAME_W, name, theme_style(t, ROLE_DIM));
+    region_printf(r, NAME_W, y, theme_style(t, ROLE_TEXT), "%*s", SIZE_W,
+                  bytes > 0 ? mem_format(bytes, size) : none);
+}
+
+static void draw_history(const struct memory_panel *p, struct region r, int y)
+{
+    const struct theme *t = p->base.view->theme;
+    int x0 = NAME_W, n = numeric_least(r.w - x0, p->n_samples);
+    size_t most = 1, least = SIZE_MAX;
+    region_text(r, 0, y, NAME_W, "history", theme_style(t, ROLE_DIM));
+    for (int i = 0; i < n; i++) {
+        size_t v = p->sample[(p->next - n + i + SAMPLES) % SAMPLES];
+        most = v > most ? v : most;
+        least = v < least ? v : least;
+    }
+    /* From the least that was seen, since weights alone would fill each column. */
+    for (int i = 0; i < n; i++) {
+        size_t v = p->sample[(p->next - n + i + SAMPLES) % SAMPLES];
+        double part = most > least ? (double)(v - least) / (double)(most - least) : 0;
+        region_put(r, x0 + i, y, theme_spark(t, part), theme_style(t, ROLE_BAR));
+    }
+}
+
+/* In one line, where there is no room for more: "weights 2.5 MiB  kv 18.0 KiB  peak 3.9 MiB". */
+static void draw_brief(const struct memory_panel *p, struct region r)
+{
+    char line[500], size[24];
+    int n = snprintf(line, sizeof line, "total %s  ", mem_format(p->total, size));
+    n += snprintf(line + n, sizeof line - (size_t)n, "peak %s  ", mem_format(p->peak, size));
+    for (int c = 0; c < MEM_CATEGORIES; c++)
+        n += snprintf(line + n, sizeof line - (size_t)n, "%s %s  ", mem_category_name(c),
+                      mem_format(p->now[c], size));
+    snprintf(line + n, sizeof line - (size_t)n, "rss %s", mem_format(p->rss, size));
+    numeric_words(r, line, theme_style(p->base.view->theme, ROLE_TEXT));
+}
+
+#define LINES (MEM_CATEGORIES + 8)
+
+static void draw_line(const struct memory_panel *p, struct region r, int y, int i)
+{
+    size_t whole = p->total + p->mapped;
+    switch (i - MEM_CATEGORIES) {
+    case 0:
+        draw_bar(p, r, y, "total", p->total, p->budget);
+        break;
+    case 1:
+        draw_size(p, r, y, "peak", p->peak, "-");
+        break;
+    case 2:
+        draw_size(p, r, y, "budget", p->budget, "none");
+        break;
+    case 3:
+        draw_size(p, r, y, "mapped", p->mapped, "-");
+        break;
+    case 4:
+        draw_size(p, r, y, "device", p->device, "-");
+        break;
+    case 5:
+        draw_size(p, r, y, "rss", p->rss, "unknown");
+        break;
+    case 6:
+        draw_size(p, r, y, "available", p->available, "unknown");
+        break;
+    case 7:
+        draw_history(p, r, y);
+        break;
+    default:
+        draw_bar(p, r, y, mem_category_name(i), p->now[i], whole);
+    }
+}
+
+static void draw(const struct panel *panel, struct region r, bool focused)
+{
+    const struct memory_panel *p = (const struct memory_panel *)panel;
+    int top = numeric_clamp(p->top, 0, LINES > r.h ? LINES - r.h : 0);
+    (void)focused;
+    if (r.h < 4) {
+        draw_brief(p, r);
+        return;
+    }
+    for (int y = 0; y < r.h && top + y < LINES; y++)
+        draw_line(p, r, y, top + y);
+}
+
+static void title(const struct panel *panel, struct text *out)
+{
+    const struct memory_panel *p = (const struct memory_panel *)panel;
+    char size[24];
+    text_printf(out, "memory  %s", mem_format(p->total, size));
+}
+
+static enum key_result key(struct panel *panel, int k, struct text *line)
+{
+    struct memory_panel *p = (struct memory_panel *)panel;
+    int most = LINES > panel->h ? LINES - panel->h : 0, by = 0;
+    switch (k) {
+    case 'j':
+    case KEY_DOWN_ARROW:
+        by = 1;
+        break;
+    case 'k':
+    case KEY_UP_ARROW:
+        by = -1;
+        break;
+    case 'g':
+    case KEY_HOME_KEY:
+    case KEY_PAGE_UP:
+        by = -LINES;
+        break;
+    case 'G':
+    case KEY_END_KEY:
+    case KEY_PAGE_DOWN:
+        by = LINES;
+        break;
+    case KEY_RETURN:
+        text_add(line, "info memory");
+        return KEY_COMMAND;
+    default:
+        return KEY_IGNORED;
+    }
+    p->top = numeric_clamp(numeric_clamp(p->top, 0, most) + by, 0, most);
+    return KEY_DONE;
+}
+
+static const struct key_help keys[] = {
+    {"j k", "scroll"}, {"Enter", "all of it in the console"}, {NULL, NULL}};
+
+const struct panel_kind panel_memory = {
+    .name = "memory",
+    .size = sizeof(struct memory_panel),
+    .min_w = 20,
+    .min_h = 1,
+    .refresh = refresh,
+    .draw = draw,
+    .title = title,
+    .key = key,
+    .keys = keys,
+};
