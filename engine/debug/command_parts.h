@@ -66,6 +66,11 @@ bool break_enable(struct console *c, struct arguments *a, bool enabled, struct e
 /* What follows `save session`, and `info hash`. */
 bool session_save(struct console *c, struct arguments *a, struct error *err);
 bool hash_info(struct console *c, struct arguments *a, struct error *err);
+/* "FILE [TENSOR]", .npy or .safetensors, as an array. Of a .safetensors file without TENSOR: the
+ * one named `site`, or, if that is "", its only one. What stands in a log for the line is its part
+ * before `from` and the file's whole path: wherever the log is read, the file is where it is. */
+bool array_read(struct console *c, struct arguments *a, const char *site, struct value *out,
+                struct error *err);
 
 /* ---- undo, redo (command_undo.c) ---- */
 

@@ -35,45 +35,81 @@ static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct e
     return true;
 }
 
-/* The slice of the value at one position; what brackets leave out is whole. */
+/* How many indices stand in the brackets that begin here. */
+static int count_indices(const struct arguments *a)
+{
+    int n = 1;
+    for (size_t i = a->at; i < a->n && a->line[i] != ']'; i++)
+        n += a->line[i] == ',';
+    return n;
+}
+
+/* The position among TransformerLens's indices: 1.z[6,3], 1.pattern[3,6,:]. */
+static bool read_position(struct console *c, struct arguments *a, struct patch_spec *spec,
+                          struct error *err)
+{
+    const struct session *s = c->session;
+    struct pick pick;
+    if (!read_pick(a, s->trace.n_ids > 0 ? s->trace.n_ids : s->trace.n_ctx, &pick, err))
+        return false;
+    spec->first = (int)pick.first;
+    spec->last = (int)(pick.first + (int64_t)pick.count - 1);
+    return true;
+}
+
+/* The slice of the value at one position; what brackets leave out is whole. With one index more
+ * one of them is the position, where TransformerLens has it, and *placed is set. */
 static bool read_slice(struct console *c, struct arguments *a, const struct op *op,
-                       struct patch_spec *spec, struct error *err)
+                       struct patch_spec *spec, bool *placed, struct error *err)
 {
     enum site_axes axes = site_axes(op->site);
     int n = axes == AXES_HTS || axes == AXES_THX ? 2 : 1;
     int64_t dims[2] = {n == 2 ? op->heads : op->width, axes == AXES_HTS
                                                            ? c->session->trace.n_ctx
                                                            : op->width / (n == 2 ? op->heads : 1)};
+    *placed = false;
     spec->n_picks = n;
     for (int i = 0; i < n; i++)
         spec->picks[i] = pick_all((size_t)dims[i]);
     if (!arguments_symbol(a, '['))
         return true;
-    for (int i = 0;; i++) {
-        if (i == n)
+    int total = count_indices(a);
+    *placed = total == n + 1;
+    int position = axes == AXES_HTS ? 1 : 0;
+    for (int i = 0, axis = 0;; i++) {
+        if (axis == n && !*placed)
             return error_at(err, ERR_USAGE, arguments_column(a),
-                            "%s has %d axes at one position (positions are named by at)",
+                            "%s has %d axes at one position, and one more with its position",
                             site_suffix(op->site), n);
-        if (!read_pick(a, dims[i], &spec->picks[i], err))
+        bool here = *placed && i == position;
+        if (here ? !read_position(c, a, spec, err)
+                 : !read_pick(a, dims[axis], &spec->picks[axis], err))
             return false;
+        axis += !here;
         if (arguments_symbol(a, ']'))
             return true;
         if (!arguments_symbol(a, ','))
             return error_at(err, ERR_USAGE, arguments_column(a), "\",\" or \"]\" is expected here");
+        if (i + 1 == total)
+            return error_at(err, ERR_USAGE, arguments_column(a), "\"]\" is expected here");
     }
 }
 
 static bool read_positions(struct console *c, struct arguments *a, struct patch_spec *spec,
-                           struct error *err)
+                           bool placed, struct error *err)
 {
     struct session *s = c->session;
+    int column = arguments_column(a);
+    if (placed)
+        return !arguments_take(a, "at") ||
+               error_at(err, ERR_USAGE, column, "the position stands in the brackets already");
     spec->first = 0;
     spec->last = PATCH_TO_THE_END;
     return !arguments_take(a, "at") ||
            arguments_positions(a, s->trace.n_ids, s->trace.n_ctx, &spec->first, &spec->last, err);
 }
 
-static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec,
+static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec, bool *placed,
                       struct error *err)
 {
     const struct program *p = &c->session->model.program;
@@ -106,7 +142,7 @@ static bool read_site(struct console *c, struct arguments *a, struct patch_spec 
             err->column = column;
         return false;
     }
-    return read_slice(c, a, &p->ops[op], spec, err);
+    return read_slice(c, a, &p->ops[op], spec, placed, err);
 }
 
 /* ---- what is written ---- */
@@ -139,7 +175,7 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     return ok;
 }
 
-/* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR". */
+/* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR", "from FILE". */
 static bool read_operation(struct console *c, struct arguments *a, struct patch_spec *spec,
                            struct value *operand, struct error *err)
 {
@@ -148,6 +184,13 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
         return arguments_done(a, err);
     if (arguments_take(a, "mean"))
         return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
+    if (arguments_take(a, "from")) {
+        char name[64];
+        if (c->untrusted)
+            return error_at(err, ERR_STATE, column, "files are not read here");
+        site_name(spec->site, spec->layer_first, name);
+        return array_read(c, a, name, operand, err);
+    }
     if (arguments_symbol(a, '=') || arguments_take(a, "=")) {
         spec->kind = PATCH_SET;
     } else if (arguments_take(a, "add") ||
@@ -160,16 +203,43 @@ static bool read_operation(struct console *c, struct arguments *a, struct patch_
         a->at += a->line[a->at] == '*' ? 2 : 0;
     } else {
         return error_at(err, ERR_USAGE, column,
-                        "= EXPR, zero, mean, scale X or add EXPR is expected here");
+                        "= EXPR, zero, mean, scale X, add EXPR or from FILE is expected here");
     }
     return console_eval(c, a, a->at, a->n, operand, err);
 }
 
 /* ---- saying it ---- */
 
+/* The receipt of another token: which it was. */
+static bool say_token(struct console *c, const struct patch *p, const char *why, struct error *err)
+{
+    struct report *r = c->report;
+    if (r->json) {
+        report_begin(r, "cmd", why);
+        report_int(r, "id", p->id);
+        report_int(r, "position", p->first);
+        report_int(r, "old_token", p->old_token);
+        report_int(r, "new_token", p->token);
+        report_bool(r, "enabled", p->enabled);
+        report_string(r, "text", p->text, strlen(p->text));
+        return report_end(r, err);
+    }
+    text_printf(&r->text, "Patch %d at token %d%s: ", p->id, p->first,
+                p->enabled ? "" : " (disabled)");
+    if (!place_add_token(&r->text, c->session, p->old_token, err))
+        return false;
+    text_add(&r->text, " -> ");
+    if (!place_add_token(&r->text, c->session, p->token, err))
+        return false;
+    text_add(&r->text, p->first < c->session->trace.n_ids ? "\n" : "  (no such position now)\n");
+    return report_send(r, err);
+}
+
 static bool say_patch(struct console *c, const struct patch *p, const char *why, struct error *err)
 {
     struct report *r = c->report;
+    if (p->kind == PATCH_TOKEN)
+        return say_token(c, p, why, err);
     char name[64], where[48] = "every position", layers[24] = "";
     site_name(p->site, p->layer_first, name);
     if (p->layer_last != p->layer_first)
@@ -224,12 +294,13 @@ static bool add(struct console *c, struct arguments *a, bool once, struct error 
     value_init(&operand, c->ledger);
     spec.operand = &operand;
     spec.text = a->line + start;
-    bool ok = read_site(c, a, &spec, err) && read_positions(c, a, &spec, err);
-    if (once) {
+    bool placed = false;
+    bool ok = read_site(c, a, &spec, &placed, err) && read_positions(c, a, &spec, placed, err);
+    if (once && !placed)
         spec.first = spec.last = s->position;
+    if (once)
         ok =
             ok && (s->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)"));
-    }
     int id = 0;
     if (ok && read_operation(c, a, &spec, &operand, err))
         id = patches_add(&s->patches, &spec, err);
@@ -243,9 +314,50 @@ bool patch_set(struct console *c, struct arguments *a, struct error *err)
     return add(c, a, true, err);
 }
 
+/* token POS = "TEXT" or an id. */
+static bool add_token(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    size_t start = (size_t)arguments_column(a) - 1;
+    long position, id = -1;
+    int32_t token = -1;
+    int column = arguments_column(a);
+    if (!s->has_prompt)
+        return error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
+    if (!arguments_number(a, &position) || position < -s->trace.n_ids || position >= s->trace.n_ids)
+        return error_at(err, ERR_USAGE, column, "a position is expected here: -%d to %d",
+                        s->trace.n_ids, s->trace.n_ids - 1);
+    position += position < 0 ? s->trace.n_ids : 0;
+    arguments_end(a);
+    if (!arguments_symbol(a, '='))
+        return error_at(err, ERR_USAGE, arguments_column(a), "\"=\" is expected here");
+    column = arguments_column(a);
+    if (arguments_number(a, &id) && arguments_end(a)) {
+        token = id >= 0 && id <= INT32_MAX ? (int32_t)id : -1;
+    } else {
+        size_t n;
+        bool quoted;
+        char *text = arguments_text(c, a, &n, &quoted, err);
+        bool ok = text &&
+                  (quoted || error_set(err, ERR_USAGE,
+                                       "a token in quotes, or an id, is "
+                                       "expected here")) &&
+                  session_token_id(s, text, n, &token, err);
+        mem_free(c->ledger, text);
+        if (!ok) {
+            if (err && err->column == 0)
+                err->column = column;
+            return false;
+        }
+    }
+    int number = patches_add_token(&s->patches, (int)position, token, a->line + start, err);
+    return number && settle(c, err) &&
+           say_patch(c, patches_find(&s->patches, number), "patch", err);
+}
+
 static bool run_patch(struct console *c, struct arguments *a, struct error *err)
 {
-    return add(c, a, false, err);
+    return arguments_take(a, "token") ? add_token(c, a, err) : add(c, a, false, err);
 }
 
 bool patch_list(struct console *c, struct arguments *a, struct error *err)
@@ -308,13 +420,16 @@ static bool run_disable(struct console *c, struct arguments *a, struct error *er
 const struct command command_patch = {
     .name = "patch",
     .aliases = "",
-    .usage = "patch SITE[slice] [at POS] OP",
+    .usage = "patch SITE[slice] [at POS] OP | patch token POS = \"TEXT\"",
     .brief = "a lasting edit, numbered",
     .help =
-        "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR\n"
-        "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20].\n"
+        "OP is one of  = EXPR   zero   mean   scale EXPR   add EXPR   from FILE [TENSOR]\n"
+        "FILE is .npy, or .safetensors with the site's name for TENSOR unless told otherwise.\n"
+        "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20];\n"
+        "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
         "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
+        "patch token puts another token at a position: one in quotes, or an id.\n"
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
     .takes = TAKES_SITE,

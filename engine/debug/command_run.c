@@ -117,6 +117,11 @@ static bool list_tokens(struct console *c, const int32_t *ids, int n, struct err
             text_printf(&r->text, "%s#%-5d %6d  ", here ? "=> " : "   ", i, (int)ids[i]);
             if (!place_add_token(&r->text, s, ids[i], err))
                 return false;
+            if (ids == s->trace.ids && patches_old_token(&s->patches, i) != ids[i]) {
+                text_add(&r->text, "  patched, was ");
+                if (!place_add_token(&r->text, s, patches_old_token(&s->patches, i), err))
+                    return false;
+            }
             text_add(&r->text,
                      ids == s->trace.ids && i == s->n_prompt ? "  generated from here\n" : "\n");
         }

@@ -1,6 +1,8 @@
 /* command_session.c - what was done and what there is, as files: log, save session, load. */
 #include "engine/debug/command_parts.h"
 
+#include "engine/debug/npy.h"
+
 #include "engine/debug/export_python.h"
 #include "engine/debug/hash.h"
 #include "engine/debug/state.h"
@@ -164,35 +166,47 @@ static bool read_tensor(struct console *c, const char *path, const char *name, s
     return ok;
 }
 
-static bool run_load(struct console *c, struct arguments *a, struct error *err)
+bool array_read(struct console *c, struct arguments *a, const char *site, struct value *out,
+                struct error *err)
 {
-    char word[80], path[PATH_MAX], real[PATH_MAX], tensor[256] = "";
-    int column = arguments_column(a);
-    if (!arguments_string(a, "a $name", word, sizeof word, err))
-        return false;
-    if (word[0] != '$' || !variable_name_ok(word + 1, strlen(word + 1)))
-        return error_at(err, ERR_USAGE, column, "load takes a name first: load $name FILE");
+    char path[PATH_MAX], real[PATH_MAX], tensor[256] = "";
+    size_t from = (size_t)arguments_column(a) - 1;
     if (!arguments_string(a, "a file's name", path, sizeof path, err) ||
         (!arguments_end(a) &&
          !arguments_string(a, "a tensor's name", tensor, sizeof tensor, err)) ||
         !arguments_done(a, err))
         return false;
     resolve(c, path, sizeof path);
+    size_t n = strlen(path);
+    bool npy = n > 4 && strcmp(path + n - 4, ".npy") == 0;
+    if (npy && tensor[0])
+        return error_set(err, ERR_USAGE, "%s: a .npy file has one array, without a name", path);
+    if (!(npy ? npy_read(c->ledger, path, out, err)
+              : read_tensor(c, path, tensor[0] ? tensor : site, out, err)))
+        return false;
+    if (!realpath(path, real) || strchr(real, '"'))
+        return true;
+    struct text t;
+    text_init(&t, c->ledger, MEM_OTHER);
+    text_add_bytes(&t, a->line, from);
+    text_printf(&t, "\"%s\" %s", real, tensor);
+    mem_free(c->ledger, c->log_as);
+    c->log_as = text_ok(&t, err) ? mem_strdup(c->ledger, MEM_OTHER, t.data, err) : NULL;
+    text_fini(&t);
+    return c->log_as != NULL;
+}
+
+static bool run_load(struct console *c, struct arguments *a, struct error *err)
+{
+    char word[80];
+    int column = arguments_column(a);
+    if (!arguments_string(a, "a $name", word, sizeof word, err))
+        return false;
+    if (word[0] != '$' || !variable_name_ok(word + 1, strlen(word + 1)))
+        return error_at(err, ERR_USAGE, column, "load takes a name first: load $name FILE");
     struct value v;
     value_init(&v, c->ledger);
-    bool ok =
-        read_tensor(c, path, tensor, &v, err) && variables_set(&c->variables, word + 1, &v, err);
-    if (ok && realpath(path, real) && !strchr(real, '"')) {
-        /* Wherever the log is read, the file is where it is. */
-        struct text t;
-        text_init(&t, c->ledger, MEM_OTHER);
-        text_printf(&t, "load %s ", word);
-        text_printf(&t, "\"%s\" %s", real, tensor);
-        ok = text_ok(&t, err);
-        c->log_as = ok ? mem_strdup(c->ledger, MEM_OTHER, t.data, err) : NULL;
-        ok = ok && c->log_as;
-        text_fini(&t);
-    }
+    bool ok = array_read(c, a, "", &v, err) && variables_set(&c->variables, word + 1, &v, err);
     struct report *r = c->report;
     char shape[128];
     if (ok && r->json) {
@@ -277,7 +291,7 @@ const struct command command_load = {
     .name = "load",
     .aliases = "",
     .usage = "load $name FILE [TENSOR]",
-    .brief = "an array from a .safetensors file, under a name",
+    .brief = "an array from a .npy or .safetensors file, under a name",
     .help =
         "TENSOR may be left out if the file has one alone. In a sourced file FILE is looked for\n"
         "beside that file first.",

@@ -177,6 +177,10 @@ static bool add_patch(struct text *t, const struct patch *p, struct state_arrays
         text_add(t, "# It is disabled.\n");
         return true;
     }
+    if (p->kind == PATCH_TOKEN) {
+        text_add(t, "# The tokens above have it.\n");
+        return true;
+    }
     if (p->site == SITE_UNEMBED_IN || p->site == SITE_UNEMBED_OUT) {
         text_printf(t, "# LEFT OUT: TransformerLens has no hook %s.\n",
                     site_name(p->site, 0, name));

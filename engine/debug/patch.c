@@ -40,6 +40,7 @@ static float changed(const struct patch *p, float x, float operand)
     case PATCH_SCALE:
         return x * operand;
     case PATCH_SET:
+    case PATCH_TOKEN:
         break;
     }
     return operand;
@@ -78,7 +79,7 @@ static void apply_row(struct patch *p, const struct slice *s, bool counts)
 
 static bool covers(const struct patch *p, const struct op *op)
 {
-    return p->enabled && p->site == op->site &&
+    return p->enabled && p->kind != PATCH_TOKEN && p->site == op->site &&
            (!site_in_block(p->site) || (op->layer >= p->layer_first && op->layer <= p->layer_last));
 }
 
@@ -143,6 +144,23 @@ void patches_fini(struct patches *p)
     memset(p, 0, sizeof *p);
 }
 
+/* Puts the token at a position that the last enabled patch says, or the one without patches. */
+static void settle_token(struct patches *set, int position)
+{
+    struct trace *t = set->trace;
+    if (position >= t->n_ids)
+        return;
+    int32_t id = patches_old_token(set, position);
+    for (int i = 0; i < set->n; i++)
+        if (set->list[i].kind == PATCH_TOKEN && set->list[i].first == position &&
+            set->list[i].enabled)
+            id = set->list[i].token;
+    if (t->ids[position] == id)
+        return;
+    t->ids[position] = id;
+    trace_invalidate(t, position, 0);
+}
+
 /* Marks the ops that enabled patches want to see, and forgets what patch p made stale. */
 static void refresh(struct patches *set, const struct patch *p)
 {
@@ -151,6 +169,10 @@ static void refresh(struct patches *set, const struct patch *p)
         set->watch[op] = false;
         for (int i = 0; i < set->n; i++)
             set->watch[op] = set->watch[op] || covers(&set->list[i], &program->ops[op]);
+    }
+    if (p->kind == PATCH_TOKEN) {
+        settle_token(set, p->first);
+        return;
     }
     /* What block l computes shows in the residual before l + 1; the tail feeds nothing. */
     int op = program_find(program, p->site, p->layer_first);
@@ -203,19 +225,76 @@ static bool check(const struct patches *set, const struct patch_spec *s, struct 
     return true;
 }
 
+static bool make_room(struct patches *set, struct error *err)
+{
+    if (set->n < set->room)
+        return true;
+    int room = set->room ? 2 * set->room : 8;
+    struct patch *list =
+        mem_resize(set->trace->ledger, MEM_OTHER, set->list, (size_t)room * sizeof *list, err);
+    if (!list)
+        return false;
+    set->list = list;
+    set->room = room;
+    return true;
+}
+
+int32_t patches_old_token(const struct patches *set, int position)
+{
+    for (int i = 0; i < set->n; i++)
+        if (set->list[i].kind == PATCH_TOKEN && set->list[i].first == position)
+            return set->list[i].old_token;
+    return set->trace->ids[position];
+}
+
+int patches_add_token(struct patches *set, int position, int32_t token, const char *text,
+                      struct error *err)
+{
+    struct trace *t = set->trace;
+    int vocab = t->model->config.n_vocab;
+    if (position < 0 || position >= t->n_ids)
+        return error_set(err, ERR_USAGE, "there is no position %d: the sequence has %d tokens",
+                         position, t->n_ids);
+    if (token < 0 || token >= vocab)
+        return error_set(err, ERR_USAGE, "token id %d is outside the vocabulary (0 to %d)",
+                         (int)token, vocab - 1);
+    char *copy = make_room(set, err) ? mem_strdup(t->ledger, MEM_OTHER, text, err) : NULL;
+    if (!copy)
+        return 0;
+    int32_t old = patches_old_token(set, position);
+    struct patch *p = &set->list[set->n++];
+    *p = (struct patch){.id = ++set->last_id,
+                        .enabled = true,
+                        .kind = PATCH_TOKEN,
+                        .first = position,
+                        .last = position,
+                        .token = token,
+                        .old_token = old,
+                        .text = copy};
+    value_init(&p->operand, t->ledger);
+    refresh(set, p);
+    return p->id;
+}
+
+void patches_meet_tokens(struct patches *set, int from)
+{
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < set->n; i++) {
+            struct patch *p = &set->list[i];
+            if (p->kind != PATCH_TOKEN || p->first < from || p->first >= set->trace->n_ids)
+                continue;
+            if (pass == 0)
+                p->old_token = set->trace->ids[p->first];
+            else
+                settle_token(set, p->first);
+        }
+}
+
 int patches_add(struct patches *set, const struct patch_spec *s, struct error *err)
 {
     struct ledger *l = set->trace->ledger;
-    if (!check(set, s, err))
+    if (!check(set, s, err) || !make_room(set, err))
         return 0;
-    if (set->n == set->room) {
-        int room = set->room ? 2 * set->room : 8;
-        struct patch *list = mem_resize(l, MEM_OTHER, set->list, (size_t)room * sizeof *list, err);
-        if (!list)
-            return 0;
-        set->list = list;
-        set->room = room;
-    }
     struct patch *p = &set->list[set->n];
     *p = (struct patch){.enabled = true,
                         .site = s->site,
@@ -253,9 +332,15 @@ bool patches_remove(struct patches *set, int id, struct error *err)
     if (i < 0)
         return false;
     struct patch gone = set->list[i];
+    if (gone.kind == PATCH_TOKEN) {
+        /* Switched off first: without it, and others there, the position is what it was. */
+        set->list[i].enabled = false;
+        settle_token(set, gone.first);
+    }
     memmove(&set->list[i], &set->list[i + 1], (size_t)(set->n - i - 1) * sizeof gone);
     set->n--;
-    refresh(set, &gone);
+    if (gone.kind != PATCH_TOKEN)
+        refresh(set, &gone);
     value_fini(&gone.operand);
     mem_free(set->trace->ledger, gone.text);
     return true;

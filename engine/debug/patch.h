@@ -13,7 +13,7 @@
 
 #define PATCH_TO_THE_END INT32_MAX
 
-enum patch_kind { PATCH_SET, PATCH_ADD, PATCH_SCALE };
+enum patch_kind { PATCH_SET, PATCH_ADD, PATCH_SCALE, PATCH_TOKEN /* another token, of no site */ };
 
 /* What a patch is made from. The value at one position has one axis, [D], or two: [H, h],
  * [H, S], [H, D]. picks choose from these; a row's keys that are not there are left out. */
@@ -36,6 +36,7 @@ struct patch {
     struct pick picks[2];
     enum patch_kind kind;
     struct value operand;
+    int32_t token, old_token; /* of PATCH_TOKEN; old_token: as the position is without patches */
     char *text;
     /* The receipt: rows that it changed, and the picked elements' norm there, of the last. */
     long fired;
@@ -55,6 +56,13 @@ void patches_fini(struct patches *p);
 
 /* Checks the patch against the program and adds it. Its number, or 0 and *err. */
 int patches_add(struct patches *set, const struct patch_spec *s, struct error *err);
+/* Another token at a position of the sequence. Its number, or 0 and *err. */
+int patches_add_token(struct patches *set, int position, int32_t token, const char *text,
+                      struct error *err);
+/* Tokens from position `from` on are new: those that a patch replaces are replaced. */
+void patches_meet_tokens(struct patches *set, int from);
+/* The token at a position as it is without patches. */
+int32_t patches_old_token(const struct patches *set, int position);
 /* Unknown numbers are errors. */
 bool patches_remove(struct patches *set, int id, struct error *err);
 bool patches_enable(struct patches *set, int id, bool enabled, struct error *err);

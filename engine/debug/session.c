@@ -90,8 +90,10 @@ void session_close(struct session *s)
 bool session_append(struct session *s, const int32_t *ids, int n, struct error *err)
 {
     bool recompute;
+    int from = s->trace.n_ids;
     if (!trace_append(&s->trace, ids, n, &recompute, err))
         return false;
+    patches_meet_tokens(&s->patches, from);
     if (recompute)
         snprintf(
             s->notice, sizeof s->notice,

@@ -129,7 +129,7 @@ void state_add_tokens(struct text *out, const struct session *s, int from)
     for (int i = from; i < s->trace.n_ids; i++) {
         if ((i - from) % IDS_A_LINE == 0)
             text_add(out, i > from ? "\nrestore tokens" : "restore tokens");
-        text_printf(out, " %d", (int)s->trace.ids[i]);
+        text_printf(out, " %d", (int)patches_old_token(&s->patches, i));
     }
     if (s->trace.n_ids > from)
         text_add(out, "\n");
@@ -156,7 +156,7 @@ bool state_add_prompt(struct text *out, const struct session *s, struct error *e
     }
     text_add(out, "ids");
     for (int i = 0; i < first; i++)
-        text_printf(out, " %d", (int)s->trace.ids[i]);
+        text_printf(out, " %d", (int)patches_old_token(&s->patches, i));
     text_add(out, "\n");
     state_add_tokens(out, s, first);
     if (first < s->n_prompt)
@@ -175,6 +175,13 @@ static bool write_patch(struct writer *w, const struct patch *p, struct error *e
         [PATCH_SET] = " = ", [PATCH_ADD] = " add ", [PATCH_SCALE] = " scale "};
     struct text *t = w->out;
     char name[32];
+    if (p->kind == PATCH_TOKEN) {
+        text_printf(t, "restore number patch %d\npatch token %d = %d\n", p->id, p->first,
+                    (int)p->token);
+        if (!p->enabled)
+            text_printf(t, "disable patch %d\n", p->id);
+        return true;
+    }
     snprintf(name, sizeof name, "patch_%d", p->id);
     if (p->operand.n_dims > 0 && !load_array(w, "_restored", name, &p->operand, err))
         return false;

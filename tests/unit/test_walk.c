@@ -9,8 +9,8 @@
 #include <string.h>
 
 #define MOVES   3000 /* on each checkpoint: 54,000 over all 18 */
-#define COMPARE 40  /* moves between comparisons */
-#define TOKENS  24  /* the sequence is cut back to its prompt beyond that */
+#define COMPARE 40   /* moves between comparisons */
+#define TOKENS  24   /* the sequence is cut back to its prompt beyond that */
 
 struct walker {
     struct ledger *ledger;
@@ -119,6 +119,9 @@ static void random_move(struct walker *w)
                  1 + roll(w, w->session.patches.last_id + 1));
     else if (kind == 8)
         snprintf(line, sizeof line, "delete");
+    else if (kind == 9)
+        snprintf(line, sizeof line, "patch token %d = %d", roll(w, w->session.trace.n_ids),
+                 roll(w, w->session.model.config.n_vocab));
     else
         snprintf(line, sizeof line, "%s", plain[roll(w, 20)]);
     move(w, line);
@@ -139,6 +142,8 @@ static void compare(struct walker *w)
         lost(w, err.text);
     for (int i = 0; i < s->patches.n; i++) {
         const struct patch *p = &s->patches.list[i];
+        if (p->kind == PATCH_TOKEN)
+            continue; /* the tokens have it already */
         struct patch_spec spec = {.site = p->site,
                                   .layer_first = p->layer_first,
                                   .layer_last = p->layer_last,

@@ -6,7 +6,7 @@
 
 struct point {
     int id;
-    bool patch, enabled, temporary;
+    bool patch, token, enabled, temporary;
     long hits;  /* or rows that a patch changed */
     int ignore; /* hits to pass by */
     double before, after;
@@ -79,6 +79,7 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
             const struct patch *e = &s->patches.list[i - s->breakpoints.n];
             *o = (struct point){.id = e->id,
                                 .patch = true,
+                                .token = e->kind == PATCH_TOKEN,
                                 .enabled = e->enabled,
                                 .hits = e->fired,
                                 .before = e->norm_before,
@@ -100,7 +101,9 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
 static void add_receipt(const struct point *o, char *out, size_t n)
 {
     char before[NUMBER_BYTES], after[NUMBER_BYTES];
-    if (o->patch && o->hits > 0)
+    if (o->token)
+        snprintf(out, n, "another token");
+    else if (o->patch && o->hits > 0)
         snprintf(out, n, "%ld row%s, norm %s to %s", o->hits, o->hits == 1 ? "" : "s",
                  numeric_format(o->before, 6, before), numeric_format(o->after, 6, after));
     else if (o->patch)

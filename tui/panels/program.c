@@ -85,7 +85,7 @@ static void look_at(struct line *l, const struct session *s)
     for (int i = 0; i < s->patches.n; i++) {
         const struct patch *e = &s->patches.list[i];
         l->patch |=
-            e->enabled && e->site == l->site &&
+            e->enabled && e->kind != PATCH_TOKEN && e->site == l->site &&
             (!site_in_block(l->site) || (e->layer_first <= l->layer && l->layer <= e->layer_last));
     }
     l->known = s->has_prompt && session_has(s, s->position, l->op, NULL);

@@ -1,0 +1,56 @@
+#!/bin/bash
+# Edits with TransformerLens's axes, edges of attention, and undo, as one types them.
+# shellcheck disable=SC2016 # $1 is midpass's
+. tests/cli/lib.bash
+ids='3 1 4 1 5 9 2 6'
+
+run 0 --batch --ids "$ids" -ex finish -ex 'patch 1.pattern[0,5,2] = 0' -ex 'p 1.pattern[0,5,2]' \
+    -ex 'p 1.pattern[0,6,2] != 0' -ex 'patch 1.attn_scores[1,-1,0:2] = -inf' \
+    -ex 'p sum(1.pattern[1,-1,0:2])' -ex 'patch 0.z[2:4,1,:] = 0.5' -ex 'p 0.z[1:5,1,0] == 0.5' $model
+says out 'position 5: 1.pattern[0,5,2] = 0'; says out 'positions 2 to 3: 0.z[2:4,1,:]'
+says out '$1 = 0'; says out '$2 = 1'; says out '$3 = 0'; says out '[0 1 1 0]'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3] at 4 = 0' $model; says err 'in the brackets already'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[1,2,3,4] = 0' $model; says err 'and one more with its'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[99,0,0] = 0' $model; says err 'out of range'
+
+# From files: .npy, and a dump with the site's own name.
+run 1 --batch --ids "$ids" -ex finish -ex "save 1.z[5,0] $folder/z.npy" -ex "load \$a $folder/z.npy" \
+    -ex 'p norm($a - 1.z[5,0])' -ex "patch 1.z[0] at 2 from $folder/z.npy" \
+    -ex 'p norm(1.z[2,0] - $a)' -ex "dump $folder/d.safetensors 0.mlp_out" \
+    -ex "patch 1.z[1,0,:] from $folder/d.safetensors blocks.1.nothing" $model
+says out '$1 = 0'; says out '$2 = 0'; says out 'Patch 1 at'
+says err 'has no tensor blocks.1.nothing'
+printf 'no array' >"$folder/bad.npy"
+run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/bad.npy" $model; says err 'bad.npy: this is no .npy'
+run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/none.npy" $model; says err 'none.npy'
+
+# Another token: as if the prompt had it, and back.
+run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -ex 'info hash' \
+    -ex tokens -ex 'info patches' -ex "save session $folder/token" -ex 'disable patch 1' \
+    -ex 'info hash' -ex 'enable patch 1' -ex 'delete patch 1' -ex 'info hash' -ex undo \
+    -ex 'info hash' $model
+mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+says out 'Patch 1 at token 3: #1 -> #7'; says out 'patched, was #1'
+run 0 --batch --ids '3 1 4 7 5 9 2 6' -ex finish -ex 'info hash' $model
+mapfile -t fresh < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+[ "${hash[*]}" = "${hash[0]} $fresh ${hash[0]} ${hash[0]} $fresh" ] || fail "hashes ${hash[*]}"
+run 0 --batch -x "$folder/token" -ex 'info hash' -ex 'delete patch 1' -ex 'info hash' $model
+says out "$fresh"; says out "${hash[0]}"
+run 1 --batch --ids "$ids" -ex 'patch token 9 = 1' $model; says err 'a position is expected here'
+run 1 --batch --ids "$ids" -ex 'patch token 1 = 999' $model; says err 'outside the vocabulary'
+run 1 --batch --ids "$ids" -ex 'patch token 1 = x' $model; says err 'a token in quotes'
+run 1 --batch -ex 'patch token 1 = 1' $model; says err 'there is no prompt yet'
+
+# Undoing brings the first bits back, and doing again those of the edit.
+run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch 1.z zero' -ex 'info hash' \
+    -ex undo -ex 'info hash' -ex redo -ex 'info hash' -ex 'info patches' $model
+mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+[ "${hash[0]}" = "${hash[2]}" ] && [ "${hash[1]}" = "${hash[3]}" ] && [ "${hash[0]}" != "${hash[1]}" ] ||
+    fail "hashes ${hash[*]}"
+says out 'undid: patch 1.z zero'; says out 'did again: patch 1.z zero'; says out 'Patch 1 at'
+run 0 --batch --json --ids "$ids" -ex 'b 0.z' -ex 'undo 5' -ex 'info history' -ex 'b 0.q' $model
+says out '{"cmd":"undo","line":"b 0.z"}'; says out '{"cmd":"info history","line":"b 0.z","undone":true}'
+says out '{"cmd":"break","id":2,'
+run 1 --batch -ex undo $model; says err 'there is nothing to undo'
+run 1 --batch --ids "$ids" -ex redo $model; says err 'there is nothing to redo'
+finish
