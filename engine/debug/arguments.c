@@ -221,8 +221,19 @@ bool arguments_positions(struct arguments *a, int n_ids, int n_ctx, int *first, 
             return error_at(err, ERR_USAGE, arguments_column(a),
                             "the range's end is expected here");
     }
-    if (from < 0 || to < from || to >= n_ctx)
-        return error_at(err, ERR_USAGE, column, "there are no such positions");
+    if (from < 0)
+        return n_ids == 0 ? error_at(err, ERR_STATE, column,
+                                     "there is no prompt yet whose end %ld could count from", from)
+                          : error_at(err, ERR_USAGE, column,
+                                     "there is no position %ld: the sequence has %d tokens",
+                                     from - n_ids, n_ids);
+    if (to < from)
+        return error_at(err, ERR_USAGE, column, "the range %ld-%ld ends before it begins", from,
+                        to);
+    if (to >= n_ctx)
+        return error_at(err, ERR_USAGE, column,
+                        "position %ld can never come: the context limit is %d positions", to,
+                        n_ctx);
     *first = (int)from;
     *last = (int)to;
     return true;

@@ -21,16 +21,21 @@ void breakpoints_fini(struct breakpoints *b)
 {
     for (int i = 0; i < b->n; i++)
         drop(b, &b->list[i]);
-    if (b->ledger)
+    if (b->ledger) {
+        drop(b, &b->gone);
         mem_free(b->ledger, b->list);
+    }
     *b = (struct breakpoints){0};
 }
 
 /* ---- trying a condition ---- */
 
-/* A scope in which every site is zeros, and which notes whether only `.` is read. */
+/* A scope in which every site is zeros, and which notes whether only `.` is read. It stands at
+ * first behind the last token, where no index leads: what is read there is read at the cursor's
+ * position, and not at one that was named. */
 struct trial {
     struct session_scope base; /* first: the callbacks that are kept expect it */
+    int n;                     /* tokens that an index can name, 1 or more */
     int op;                    /* of the breakpoint; -1: none yet */
     int last;                  /* the last op that is read at the cursor's position; -1: none */
     bool elsewhere;
@@ -45,11 +50,12 @@ static bool trial_site(void *context, enum site site, int layer, struct source *
         return false;
     session_source(t->base.session, op, out);
     /* As if everything were known. */
-    size_t n = t->base.session->trace.n_ids > 0 ? (size_t)t->base.session->trace.n_ids : 1;
-    out->dims[out->position_axis] = n;
+    int position = t->base.scope.position;
+    size_t known = (size_t)(position < t->n ? t->n : position + 1);
+    out->dims[out->position_axis] = known;
     if (out->key_axis >= 0)
-        out->dims[out->key_axis] = n;
-    out->n_positions = (int)n;
+        out->dims[out->key_axis] = known;
+    out->n_positions = t->n;
     return true;
 }
 
@@ -72,7 +78,7 @@ static bool trial_read(void *context, const struct source *s, const struct pick 
         weight_read(&s->weight, picks, out);
     else
         memset(out, 0, pick_count(picks, s->n_dims) * sizeof *out);
-    bool here = at && at->count == 1 && at->first == t->base.scope.position;
+    bool here = at && at->drop && at->first == t->base.scope.position;
     if (at && (s->op != t->op || !here))
         t->elsewhere = true;
     if (here && s->op > t->last)
@@ -90,9 +96,9 @@ static bool trial_lens(void *context, const float *rows, size_t n, float *out, s
     return true;
 }
 
-/* Evaluates e on zeros, as if standing at t->op. */
-static bool trial_run(struct trial *t, struct breakpoints *b, struct session *s,
-                      const struct expr *e, bool condition, struct error *err)
+/* Evaluates e on zeros, as if standing at (position, t->op). */
+static bool trial_at(struct trial *t, struct breakpoints *b, struct session *s,
+                     const struct expr *e, int position, bool condition, struct error *err)
 {
     struct value v;
     bool truth;
@@ -101,7 +107,7 @@ static bool trial_run(struct trial *t, struct breakpoints *b, struct session *s,
     scope->context = t;
     scope->here = t->op >= 0 ? s->model.program.ops[t->op].site : SITE_NONE;
     scope->here_layer = t->op >= 0 ? s->model.program.ops[t->op].layer : 0;
-    scope->position = s->trace.n_ids > 0 ? s->trace.n_ids - 1 : 0;
+    scope->position = position;
     scope->site = trial_site;
     scope->known = trial_known;
     scope->read = trial_read;
@@ -112,16 +118,30 @@ static bool trial_run(struct trial *t, struct breakpoints *b, struct session *s,
     return ok;
 }
 
+/* The same behind the last token, which fills *t; and at the first position that it will be
+ * evaluated at (-1: nobody knows), where a row of keys is shortest. */
+static bool trial_run(struct trial *t, struct breakpoints *b, struct session *s,
+                      const struct expr *e, int first, bool condition, struct error *err)
+{
+    t->n = s->trace.n_ids > 0 ? s->trace.n_ids : 1;
+    t->last = -1;
+    if (!trial_at(t, b, s, e, t->n, condition, err))
+        return false;
+    struct trial again = *t;
+    return first < 0 || trial_at(&again, b, s, e, first, condition, err) ||
+           error_prefix(err, "at position %d", first);
+}
+
 /* Parses and tries a condition for a breakpoint on `op`. NULL and *err if it will not do. */
-static struct expr *condition_open(struct breakpoints *b, struct session *s, int op,
+static struct expr *condition_open(struct breakpoints *b, struct session *s, int op, int first,
                                    const char *text, size_t n, int column, bool *here_only,
                                    struct error *err)
 {
     struct expr *e = expr_parse(b->ledger, text, n, column, err);
-    struct trial t = {.op = op, .last = -1};
+    struct trial t = {.op = op};
     if (!e)
         return NULL;
-    bool ok = trial_run(&t, b, s, e, true, err);
+    bool ok = trial_run(&t, b, s, e, first, true, err);
     *here_only = !t.elsewhere;
     if (ok)
         return e;
@@ -133,9 +153,15 @@ static struct expr *condition_open(struct breakpoints *b, struct session *s, int
 static bool watch_open(struct breakpoints *b, struct session *s, struct breakpoint *p,
                        const struct breakpoint_spec *spec, struct error *err)
 {
-    struct trial t = {.op = -1, .last = -1};
+    struct trial t = {.op = -1};
     p->expr = expr_parse(b->ledger, spec->condition, spec->n_condition, spec->column, err);
-    if (!p->expr || !trial_run(&t, b, s, p->expr, false, err))
+    if (!p->expr)
+        return false;
+    if (expr_reads_dot(p->expr))
+        return error_at(err, ERR_USAGE, spec->column,
+                        ". is another site at each place: watch needs the name of one");
+    /* The first place compares with the token before it. */
+    if (!trial_run(&t, b, s, p->expr, p->first - 1, false, err))
         return false;
     p->op = t.last;
     return t.last >= 0 ||
@@ -151,7 +177,8 @@ static bool set_condition(struct breakpoints *b, struct session *s, struct break
     bool here_only;
     if (!session_find(s, p->site, p->layer_first, &op, err))
         return false;
-    struct expr *e = condition_open(b, s, op, text, n, column, &here_only, err);
+    int first = p->token_id < 0 ? p->first : -1;
+    struct expr *e = condition_open(b, s, op, first, text, n, column, &here_only, err);
     char *copy = e ? mem_alloc(b->ledger, MEM_OTHER, n + 1, err) : NULL;
     if (!copy) {
         expr_close(e);
@@ -234,6 +261,23 @@ bool breakpoints_remove(struct breakpoints *b, int id, struct error *err)
     memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
     b->n--;
     return true;
+}
+
+void breakpoints_retire(struct breakpoints *b, int id)
+{
+    struct breakpoint *p = breakpoints_find(b, id, NULL);
+    if (!p)
+        return;
+    drop(b, &b->gone);
+    b->gone = *p;
+    memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
+    b->n--;
+}
+
+const struct breakpoint *breakpoints_stopper(const struct breakpoints *b, int id)
+{
+    const struct breakpoint *p = id > 0 ? breakpoints_find(b, id, NULL) : NULL;
+    return p || id == 0 || b->gone.id != id ? p : &b->gone;
 }
 
 bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,

@@ -2,7 +2,8 @@
  *
  * A breakpoint stands after the op that carries its site: the value is written, and patched,
  * and a condition may look at it as `.`. Numbers are never used again. A condition is tried on
- * zeros when it is set, so that one that cannot be evaluated is an error then.
+ * zeros when it is set, also at the first position that it may meet, so that one that cannot be
+ * evaluated is an error then.
  *
  * Whether a place stops depends on the place alone, never on how one came there, so that running
  * in chunks, op by op or backwards finds the same:
@@ -47,6 +48,7 @@ struct breakpoints {
     const struct variables *variables; /* for conditions; may be NULL */
     struct breakpoint *list;
     int n, room, last_id;
+    struct breakpoint gone; /* the temporary one that stopped last; id 0: none did */
 };
 
 /* What is asked for; first, last and token_id as above. Strings are copied. */
@@ -71,6 +73,11 @@ int breakpoints_add(struct breakpoints *b, struct session *s, const struct break
 bool breakpoints_remove(struct breakpoints *b, int id, struct error *err);
 /* NULL and *err (may be NULL) if there is none of this number. */
 struct breakpoint *breakpoints_find(const struct breakpoints *b, int id, struct error *err);
+/* Takes a temporary one that has stopped from the list; breakpoints_stopper still knows it. */
+void breakpoints_retire(struct breakpoints *b, int id);
+/* The breakpoint that stopped a motion (session.stopped_by), retired or not; NULL: deleted, or 0.
+ */
+const struct breakpoint *breakpoints_stopper(const struct breakpoints *b, int id);
 /* Replaces the condition; NULL takes it away. */
 bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
                            size_t n, int column, struct error *err);

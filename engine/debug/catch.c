@@ -207,9 +207,24 @@ static bool report_nan(struct report *r, struct session *s, struct error *err)
     return ok;
 }
 
+static bool report_token(struct report *r, const struct session *s, const char *key, int32_t id,
+                         struct error *err)
+{
+    struct text piece;
+    text_init(&piece, s->ledger, MEM_VIEWS);
+    bool ok = session_piece(s, id, &piece, err);
+    if (ok && s->model.tokenizer)
+        report_string(r, key, piece.data ? piece.data : "", piece.n);
+    else if (ok)
+        report_null(r, key);
+    text_fini(&piece);
+    return ok;
+}
+
 static bool report_top1(struct report *r, struct session *s, struct error *err)
 {
     static const char *const ids[] = {"old_id", "new_id"};
+    static const char *const tokens[] = {"old_token", "new_token"};
     static const char *const p[] = {"old_probability", "new_probability"};
     struct top_entry best[2];
     if (!best_pair(s, s->position, s->op, best, err))
@@ -219,6 +234,8 @@ static bool report_top1(struct report *r, struct session *s, struct error *err)
     for (int i = 0; i < 2; i++) {
         if (r->json) {
             report_int(r, ids[i], best[i].id);
+            if (!report_token(r, s, tokens[i], best[i].id, err))
+                return false;
             report_number(r, p[i], best[i].probability);
             continue;
         }

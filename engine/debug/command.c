@@ -215,6 +215,12 @@ bool console_line(struct console *c, const char *line, size_t n, struct error *e
 {
     struct arguments a = {.line = line, .n = n};
     bool found;
+    if (console_gathers(c)) {
+        struct record_mark before = record_mark(c);
+        bool ok = stop_gather(c, line, n, err);
+        record_add(c, &before, true, ok, line, n);
+        return ok;
+    }
     if (arguments_end(&a) || line[a.at] == '#')
         return true;
     if (line[a.at] == '$') {
@@ -234,12 +240,6 @@ bool console_gathers(const struct console *c)
 static bool run_line(struct console *c, const char *line, size_t n, struct error *err)
 {
     long arrivals = c->session->arrivals;
-    if (console_gathers(c)) {
-        struct record_mark before = record_mark(c);
-        bool ok = stop_gather(c, line, n, err);
-        record_add(c, &before, true, ok, line, n);
-        return ok;
-    }
     /* A log has the lines that stops ran among its own. */
     return console_line(c, line, n, err) && (c->repeats_log || stop_follow(c, arrivals, err));
 }
@@ -250,7 +250,7 @@ bool console_run(struct console *c, const char *line, size_t n, struct error *er
     if (n > LINE_MAX_BYTES)
         return error_set(err, ERR_USAGE, "a line of more than 1 MiB");
     const char *from = line;
-    if (n == 0 && c->interactive && c->repeat) {
+    if (n == 0 && c->interactive && c->repeat && !console_gathers(c)) {
         from = c->repeat;
         n = strlen(from);
     }
@@ -298,12 +298,17 @@ bool console_source_text(struct console *c, const char *path, const char *text, 
         error_prefix(err, "%s:%d", path, number - 1);
     if (!ok && err)
         err->column = 0;
+    bool log = c->repeats_log;
     c->placed = true;
     c->sourced = outer;
     c->repeats_log = repeats;
     c->source_depth--;
-    if (ok && console_gathers(c) && c->source_depth == 0 && !c->interactive)
-        ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
+    /* What comes behind the file is not meant for it. A log may have been cut off anywhere. */
+    if (console_gathers(c)) {
+        stop_gather_no_more(c);
+        if (ok && !log)
+            ok = error_set(err, ERR_USAGE, "%s: commands without an end", path);
+    }
     return ok;
 }
 

@@ -38,6 +38,7 @@ struct console {
      * none are gathered. */
     struct text gathered;
     int first_gathered, last_gathered;
+    int gather_depth; /* of commands within these lines that are not ended */
     /* What was done goes here: the session's own log, and one that `log FILE` began. */
     struct session_log logs[2];
     const char *log_header; /* of logs and saved sessions; NULL: the model's name alone */

@@ -245,7 +245,8 @@ const struct command command_break = {
     .aliases = "b",
     .usage = "break SITE [at POS] [if EXPR]",
     .brief = "stop after the site's value is written",
-    .help = "SITE may be *.pattern or 3-5.resid_post. POS is 5, -1, 3-7, * or a token in quotes.\n"
+    .help = "SITE may be *.pattern or 3-5.resid_post. POS is 5, -1, 3-7, * or a token in quotes;\n"
+            "-1 is the sequence's last token as it is now, and a token stops wherever it comes.\n"
             "EXPR may look at the value as `.`: break 1.pattern if max(.[3]) > 0.8. Every motion\n"
             "forwards but goto stops at breakpoints; continue goes on to the next one.",
     .theme = THEME_BREAK,

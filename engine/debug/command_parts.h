@@ -80,9 +80,16 @@ bool undo_list(struct console *c, struct arguments *a, struct error *err);
 
 /* A line while `commands` gathers: kept, or the `end`. */
 bool stop_gather(struct console *c, const char *line, size_t n, struct error *err);
+/* Gives up what was gathered so far. */
+void stop_gather_no_more(struct console *c);
 /* Behind a command that arrived somewhere: shows the displays, and runs the commands of the
  * breakpoint that stopped it, and of those that these run into. */
 bool stop_follow(struct console *c, long arrivals, struct error *err);
+
+/* ---- displays (command_display.c) ---- */
+
+/* Shows all that are enabled. */
+bool displays_show(struct console *c, struct error *err);
 /* What follows delete, enable, disable and info with "display". */
 bool display_list(struct console *c, struct arguments *a, struct error *err);
 bool display_delete(struct console *c, struct arguments *a, struct error *err);

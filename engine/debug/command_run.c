@@ -339,9 +339,15 @@ static bool generated_json(struct console *c, int from, bool ended, struct error
     struct session *s = c->session;
     struct report *r = c->report;
     struct text text;
+    const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
+    bool ok = true, silent = b && b->silent;
     text_init(&text, c->ledger, MEM_VIEWS);
-    bool ok = true;
-    report_begin(r, "stopped", "generate");
+    s->arrivals++;
+    /* What was generated is told, even where the stop is not. */
+    if (silent)
+        report_begin(r, "cmd", "generate");
+    else
+        place_begin(r, s, "generate");
     report_open(r, "ids", '[');
     for (int i = from; ok && i < s->trace.n_ids; i++) {
         report_int(r, NULL, s->trace.ids[i]);
@@ -352,12 +358,9 @@ static bool generated_json(struct console *c, int from, bool ended, struct error
         report_string(r, "text", text.data ? text.data : "", text.n);
     report_bool(r, "end_of_text", ended);
     text_fini(&text);
-    if (!ok || !place_fields(r, s, err))
+    if (!ok)
         return false;
-    if (s->notice[0])
-        report_string(r, "notice", s->notice, strlen(s->notice));
-    s->notice[0] = '\0';
-    return report_end(r, err);
+    return silent ? report_end(r, err) : place_end(r, s, err);
 }
 
 static bool run_generate(struct console *c, struct arguments *a, struct error *err)

@@ -1,5 +1,4 @@
-/* command_stop.c - watch and catch, and what happens at stops: a breakpoint's commands, displays.
- */
+/* command_stop.c - watch and catch, and the commands that a breakpoint runs when it stops. */
 #include "engine/debug/command_parts.h"
 
 #include <stdio.h>
@@ -100,6 +99,22 @@ static bool run_end(struct console *c, struct arguments *a, struct error *err)
     return error_set(err, ERR_USAGE, "end closes commands, and none are open");
 }
 
+void stop_gather_no_more(struct console *c)
+{
+    c->first_gathered = c->gather_depth = 0;
+    text_clear(&c->gathered);
+    c->gathered.failed = false;
+}
+
+/* Whether a line opens commands of its own, whose end closes these. */
+static bool opens(const char *line, size_t n)
+{
+    size_t word = 0;
+    while (word < n && line[word] != ' ' && line[word] != '\t')
+        word++;
+    return command_find(line, word, 1, NULL) == &command_commands;
+}
+
 bool stop_gather(struct console *c, const char *line, size_t n, struct error *err)
 {
     struct breakpoints *b = &c->session->breakpoints;
@@ -109,19 +124,22 @@ bool stop_gather(struct console *c, const char *line, size_t n, struct error *er
     while (end > at && (line[end - 1] == ' ' || line[end - 1] == '\t'))
         end--;
     bool closes = end - at == 3 && memcmp(line + at, "end", 3) == 0;
-    if (!closes) {
+    if (!closes || c->gather_depth > 0) {
+        c->gather_depth += closes ? -1 : opens(line + at, end - at);
         if (end > at && !memchr(line + at, '\0', end - at)) {
             text_add_bytes(&c->gathered, line + at, end - at);
             text_add(&c->gathered, "\n");
         }
-        return text_ok(&c->gathered, err);
+        if (text_ok(&c->gathered, err))
+            return true;
+        stop_gather_no_more(c);
+        return false;
     }
     bool ok = true;
     for (int id = c->first_gathered; ok && id <= c->last_gathered; id++)
         if (breakpoints_find(b, id, NULL))
             ok = breakpoints_commands(b, id, c->gathered.data, c->gathered.n, err);
-    c->first_gathered = 0;
-    text_clear(&c->gathered);
+    stop_gather_no_more(c);
     return ok;
 }
 
@@ -146,6 +164,8 @@ static bool run_list(struct console *c, const struct breakpoint *b, struct error
     char *lines = mem_strdup(c->ledger, MEM_OTHER, b->commands, err); /* it may be deleted */
     if (!lines)
         return false;
+    char *repeat = c->repeat; /* an empty line repeats what was typed, not what ran here */
+    c->repeat = NULL;
     bool ok = true;
     for (char *line = lines; ok && *line && s->arrivals == arrivals && !c->quit;) {
         size_t n = strcspn(line, "\n");
@@ -166,183 +186,28 @@ static bool run_list(struct console *c, const struct breakpoint *b, struct error
         }
         line += n + more;
     }
+    if (console_gathers(c)) /* of a list that was not ended within this one */
+        stop_gather_no_more(c);
+    mem_free(c->ledger, c->repeat);
+    c->repeat = repeat;
     mem_free(c->ledger, lines);
     return ok;
 }
-
-static bool show_displays(struct console *c, struct error *err);
 
 bool stop_follow(struct console *c, long arrivals, struct error *err)
 {
     struct session *s = c->session;
     while (s->arrivals != arrivals && !c->quit) {
-        const struct breakpoint *b =
-            s->stopped_by ? breakpoints_find(&s->breakpoints, s->stopped_by, NULL) : NULL;
+        const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
         arrivals = s->arrivals;
         if (s->trace.interrupt && *s->trace.interrupt)
             return error_set(err, ERR_INTERRUPTED, "stopped");
-        if ((!b || !b->silent) && !show_displays(c, err))
+        if ((!b || !b->silent) && !displays_show(c, err))
             return false;
         if (b && b->commands && !run_list(c, b, err))
             return false;
     }
     return true;
-}
-
-/* ---- display ---- */
-
-static struct display *display_find(struct console *c, int id, struct error *err)
-{
-    for (int i = 0; i < c->n_displays; i++)
-        if (c->displays[i].id == id)
-            return &c->displays[i];
-    error_set(err, ERR_USAGE, "there is no display %d", id);
-    return NULL;
-}
-
-/* One line each; what cannot be evaluated here says so and ends nothing. */
-static bool show(struct console *c, const struct display *d, struct error *err)
-{
-    struct report *r = c->report;
-    struct error why = {0};
-    struct value v;
-    struct text before;
-    struct arguments a = {.line = d->expr, .n = strlen(d->expr)};
-    value_init(&v, c->ledger);
-    text_init(&before, c->ledger, MEM_OTHER);
-    bool fine = console_eval(c, &a, 0, a.n, &v, &why);
-    bool ok = fine || why.code != ERR_INTERRUPTED;
-    if (!ok && err)
-        *err = why;
-    if (ok && r->json) {
-        r->first = true;
-        report_open(r, NULL, '{');
-        report_int(r, "display", d->id);
-        report_string(r, "expr", d->expr, a.n);
-        if (fine)
-            ok = report_value(r, &v, err);
-        else
-            report_string(r, "error", why.text, strlen(why.text));
-        ok = ok && report_end(r, err);
-    } else if (ok) {
-        text_printf(&before, "%d: ", d->id);
-        text_add_shown(&before, d->expr, a.n, false);
-        text_add(&before, fine ? " = " : "  ");
-        ok = text_ok(&before, err);
-        if (ok && fine) {
-            ok = report_print(r, before.data, &v, d->all, err);
-        } else if (ok) {
-            text_printf(&r->text, "%s(%s)\n", before.data, why.text);
-            ok = report_send(r, err);
-        }
-    }
-    text_fini(&before);
-    value_fini(&v);
-    return ok;
-}
-
-static bool show_displays(struct console *c, struct error *err)
-{
-    for (int i = 0; i < c->n_displays; i++)
-        if (c->displays[i].enabled && !show(c, &c->displays[i], err))
-            return false;
-    return true;
-}
-
-static bool run_display(struct console *c, struct arguments *a, struct error *err)
-{
-    if (arguments_end(a))
-        return show_displays(c, err);
-    if (strcmp(a->format, "a") != 0 && a->format[0])
-        return error_at(err, ERR_USAGE, a->format_column, "only /a is known here");
-    arguments_column(a);
-    /* What is no expression at all is told now; what has no value here may have one elsewhere. */
-    struct expr *e = expr_parse(c->ledger, a->line + a->at, a->n - a->at, (int)a->at + 1, err);
-    if (!e)
-        return false;
-    expr_close(e);
-    if (c->n_displays == c->room_displays) {
-        int room = c->room_displays ? 2 * c->room_displays : 4;
-        struct display *list =
-            mem_resize(c->ledger, MEM_OTHER, c->displays, (size_t)room * sizeof *list, err);
-        if (!list)
-            return false;
-        c->displays = list;
-        c->room_displays = room;
-    }
-    char *text = mem_strdup(c->ledger, MEM_OTHER, a->line + a->at, err);
-    if (!text)
-        return false;
-    struct display *d = &c->displays[c->n_displays++];
-    *d = (struct display){++c->last_display, true, a->format[0] == 'a', text};
-    return !c->session->has_prompt || show(c, d, err);
-}
-
-/* The display that the rest of the line names; NULL and *err otherwise. */
-static struct display *read_display(struct console *c, struct arguments *a, struct error *err)
-{
-    int id = 0, column = arguments_column(a);
-    if (arguments_end(a)) {
-        error_at(err, ERR_USAGE, column, "a display's number is expected here");
-        return NULL;
-    }
-    if (!arguments_int(a, "a display's number", 1, INT32_MAX, 0, &id, err) ||
-        !arguments_done(a, err))
-        return NULL;
-    return display_find(c, id, err);
-}
-
-bool display_delete(struct console *c, struct arguments *a, struct error *err)
-{
-    struct display *d = read_display(c, a, err);
-    if (!d)
-        return false;
-    mem_free(c->ledger, d->expr);
-    memmove(d, d + 1, (size_t)(&c->displays[c->n_displays] - (d + 1)) * sizeof *d);
-    c->n_displays--;
-    return true;
-}
-
-bool display_enable(struct console *c, struct arguments *a, bool enabled, struct error *err)
-{
-    struct display *d = read_display(c, a, err);
-    if (d)
-        d->enabled = enabled;
-    return d != NULL;
-}
-
-bool display_list(struct console *c, struct arguments *a, struct error *err)
-{
-    struct report *r = c->report;
-    if (!arguments_done(a, err))
-        return false;
-    for (int i = 0; i < c->n_displays; i++) {
-        const struct display *d = &c->displays[i];
-        if (r->json) {
-            report_begin(r, "cmd", "info display");
-            report_int(r, "display", d->id);
-            report_string(r, "expr", d->expr, strlen(d->expr));
-            report_bool(r, "enabled", d->enabled);
-            if (!report_end(r, err))
-                return false;
-            continue;
-        }
-        text_printf(&r->text, "%-4d %s", d->id, d->enabled ? "" : "(disabled) ");
-        text_add_shown(&r->text, d->expr, strlen(d->expr), false);
-        text_add(&r->text, "\n");
-    }
-    if (c->n_displays == 0 && !r->json)
-        text_add(&r->text, "no displays\n");
-    return report_send(r, err);
-}
-
-void displays_fini(struct console *c)
-{
-    for (int i = 0; i < c->n_displays; i++)
-        mem_free(c->ledger, c->displays[i].expr);
-    mem_free(c->ledger, c->displays);
-    c->displays = NULL;
-    c->n_displays = c->room_displays = 0;
 }
 
 /* ---- the table ---- */
@@ -353,7 +218,8 @@ const struct command command_watch = {
     .usage = "watch EXPR",
     .brief = "stop where a value is not the one at the token before",
     .help = "It is looked at behind the last site that it reads: watch argmax(logits) stops at\n"
-            "each token whose best next token is another one. Old and new value are shown.",
+            "each token whose best next token is another one. Old and new value are shown.\n"
+            "5.z is the present token's; 5.z[3] is one place's, and does not change.",
     .theme = THEME_BREAK,
     .takes = TAKES_EXPR,
     .changes = true,
@@ -381,8 +247,11 @@ const struct command command_commands = {
     .aliases = "",
     .usage = "commands [N|N-M]",
     .brief = "lines that run when a breakpoint (the last one) stops, up to `end`",
-    .help = "`silent` as the first line keeps the stop itself quiet. A line that goes on ends\n"
-            "the list; none at all takes away what was there.",
+    .help =
+        "`silent` as the first line keeps the stop itself quiet. A line that goes on ends\n"
+        "the list, and where that stops, the list of that breakpoint runs: `continue` as the\n"
+        "last line makes a loop, up to the sequence's end or Ctrl-C. No line at all takes away\n"
+        "what was there. commands within commands have an end of their own.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
@@ -398,28 +267,4 @@ const struct command command_end = {
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .run = run_end,
-};
-
-const struct command command_display = {
-    .name = "display",
-    .aliases = "",
-    .usage = "display[/a] [EXPR]",
-    .brief = "show a value behind every stop; without EXPR, show them now",
-    .help = "info display lists them, undisplay N takes one away.",
-    .theme = THEME_LOOK,
-    .takes = TAKES_EXPR,
-    .changes = true,
-    .run = run_display,
-};
-
-const struct command command_undisplay = {
-    .name = "undisplay",
-    .aliases = "",
-    .usage = "undisplay N",
-    .brief = "show it no more",
-    .help = "",
-    .theme = THEME_LOOK,
-    .takes = TAKES_NOTHING,
-    .changes = true,
-    .run = display_delete,
 };

@@ -67,6 +67,8 @@ bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct
                 struct pick picks[4], struct error *err);
 /* The i-th site that the expression names (`.` not among them); false behind the last. */
 bool expr_site(const struct expr *e, int i, enum site *s, int *layer);
+/* Whether it reads `.`. */
+bool expr_reads_dot(const struct expr *e);
 /* Whether it reads `.`, or anything else at the cursor's position. */
 bool expr_is_here(const struct expr *e);
 

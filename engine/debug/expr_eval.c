@@ -203,6 +203,14 @@ bool expr_site(const struct expr *e, int i, enum site *s, int *layer)
     return false;
 }
 
+bool expr_reads_dot(const struct expr *e)
+{
+    for (int k = 0; k < e->n_nodes; k++)
+        if (e->nodes[k].kind == NODE_HERE)
+            return true;
+    return false;
+}
+
 bool expr_is_here(const struct expr *e)
 {
     for (int k = 0; k < e->n_nodes; k++) {

@@ -112,7 +112,7 @@ static bool value_here(struct session *s, bool *there, struct value *v, struct e
     return ok;
 }
 
-bool place_fields(struct report *r, struct session *s, struct error *err)
+static bool place_fields(struct report *r, struct session *s, struct error *err)
 {
     const struct op *op = s->op >= 0 ? &s->model.program.ops[s->op] : NULL;
     struct source source;
@@ -137,18 +137,17 @@ bool place_fields(struct report *r, struct session *s, struct error *err)
     return token_fields(r, s, s->trace.ids[s->position], err);
 }
 
-/* The breakpoint that stopped the last motion, or NULL. */
-static const struct breakpoint *stopper(const struct session *s)
+void place_begin(struct report *r, const struct session *s, const char *why)
 {
-    return s->stopped_by ? breakpoints_find(&s->breakpoints, s->stopped_by, NULL) : NULL;
-}
-
-static bool json_place(struct report *r, struct session *s, const char *why, struct error *err)
-{
-    const struct breakpoint *b = stopper(s);
+    const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
     report_begin(r, "stopped", b ? stop_kind_name(b->kind) : s->stopped_by ? "breakpoint" : why);
     if (s->stopped_by)
         report_int(r, "id", s->stopped_by);
+}
+
+bool place_end(struct report *r, struct session *s, struct error *err)
+{
+    const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
     if (!place_fields(r, s, err) || (b && !catch_report(r, s, b, err)))
         return false;
     if (s->notice[0])
@@ -163,12 +162,14 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
     struct value v;
     char name[256];
     bool there;
-    const struct breakpoint *b = stopper(s);
+    const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
     s->arrivals++;
     if (b && b->silent)
         return true;
-    if (r->json)
-        return json_place(r, s, why, err);
+    if (r->json) {
+        place_begin(r, s, why);
+        return place_end(r, s, err);
+    }
     if (s->notice[0])
         text_printf(t, "%s\n", s->notice);
     s->notice[0] = '\0';

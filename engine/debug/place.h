@@ -11,7 +11,9 @@ bool place_add_token(struct text *t, const struct session *s, int32_t id, struct
  * {"stopped":why,"site":...}; and a notice of the session's, once. Counts an arrival; a silent
  * breakpoint says nothing. */
 bool place_report(struct report *r, struct session *s, const char *why, struct error *err);
-/* The fields of such an object, for one that is begun already. */
-bool place_fields(struct report *r, struct session *s, struct error *err);
+/* Such an object with other fields in between: {"stopped":why or what stopped it,"id":N ... and
+ * ... "site":... , what a watch or a catch found, a notice}. */
+void place_begin(struct report *r, const struct session *s, const char *why);
+bool place_end(struct report *r, struct session *s, struct error *err);
 
 #endif

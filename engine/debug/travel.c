@@ -4,76 +4,14 @@
  * rows that the op has just written; the hits are noted, and then gone through in token-major
  * order. Any other condition is evaluated afterwards, on values recomputed for its one row. */
 #include "engine/debug/catch.h"
+#include "engine/debug/row_test.h"
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_CHUNK 8 /* positions run before the first look; then eight times as many */
-
-/* ---- conditions on a row that an op has just written ---- */
-
-struct row_scope {
-    struct session_scope base; /* first: the callbacks that are kept expect it */
-    const struct op_view *view;
-    int row; /* of the view */
-};
-
-static bool row_site(void *context, enum site site, int layer, struct source *out,
-                     struct error *err)
-{
-    struct row_scope *r = context;
-    int op;
-    if (!session_find(r->base.session, site, layer, &op, err))
-        return false;
-    session_source(r->base.session, op, out);
-    size_t n = (size_t)r->base.scope.position + 1;
-    out->dims[out->position_axis] = n;
-    if (out->key_axis >= 0)
-        out->dims[out->key_axis] = n;
-    return true;
-}
-
-static bool row_known(void *context, const struct source *s, int position, struct error *err)
-{
-    struct row_scope *r = context;
-    return (s->op == r->view->op && position == r->base.scope.position) ||
-           error_set(err, ERR_STATE, "this value is not computed yet");
-}
-
-static float element(const struct row_scope *r, const struct source *s, const int64_t *at)
-{
-    const struct op_view *v = r->view;
-    if (s->key_axis >= 0) /* [heads, n, n_keys] */
-        return v->data[((size_t)(at[0] - v->head0) * (size_t)v->n + (size_t)r->row) *
-                           (size_t)v->n_keys +
-                       (size_t)at[2]];
-    const float *row = v->data + (size_t)r->row * v->row_stride;
-    return s->n_dims == 3 ? row[(size_t)at[1] * s->dims[2] + (size_t)at[2]] : row[at[1]];
-}
-
-static bool row_read(void *context, const struct source *s, const struct pick *picks, float *out,
-                     struct error *err)
-{
-    struct row_scope *r = context;
-    size_t total = pick_count(picks, s->n_dims);
-    if (s->is_weight) {
-        weight_read(&s->weight, picks, out);
-        return true;
-    }
-    if (s->op != r->view->op)
-        return error_set(err, ERR_STATE, "this value is not computed yet");
-    for (size_t i = 0; i < total; i++) {
-        int64_t at[4] = {0};
-        size_t rest = i;
-        for (int d = s->n_dims - 1; d >= 0; d--) {
-            at[d] = picks[d].first + (int64_t)(rest % picks[d].count) * picks[d].step;
-            rest /= picks[d].count;
-        }
-        out[i] = element(r, s, at);
-    }
-    return true;
-}
 
 /* ---- noting hits while a chunk runs ---- */
 
@@ -102,25 +40,14 @@ static bool note(struct watcher *w, int position, int op, int id, struct error *
     return true;
 }
 
-static bool test_here(struct watcher *w, const struct breakpoint *b, const struct op_view *v,
-                      int row, bool *truth, struct error *err)
+static int compare_hits(const void *a, const void *b)
 {
-    struct session *s = w->session;
-    const struct op *op = &s->model.program.ops[v->op];
-    struct row_scope r = {.view = v, .row = row};
-    struct value x;
-    session_scope_init(&r.base, s, s->breakpoints.variables);
-    r.base.scope.context = &r;
-    r.base.scope.position = v->pos0 + row;
-    r.base.scope.here = op->site;
-    r.base.scope.here_layer = op->layer;
-    r.base.scope.site = row_site;
-    r.base.scope.known = row_known;
-    r.base.scope.read = row_read;
-    value_init(&x, s->ledger);
-    bool ok = expr_eval(b->expr, &r.base.scope, &x, err) && expr_truth(&x, truth, err);
-    value_fini(&x);
-    return ok || error_prefix(err, "the condition of breakpoint %d", b->id);
+    const struct hit *x = a, *y = b;
+    if (x->position != y->position)
+        return x->position < y->position ? -1 : 1;
+    if (x->op != y->op)
+        return x->op < y->op ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
 }
 
 static bool watched_while_running(const struct breakpoint *b)
@@ -142,9 +69,9 @@ static bool watch(void *context, const struct op_view *v, struct error *err)
                 continue;
             if (b->kind == STOP_NAN)
                 truth = catch_bad_row(&w->session->model.program.ops[v->op], v, row);
-            else if (!test_here(w, b, v, row, &truth, err))
+            else if (!row_test(w->session, b, v, row, &truth, err))
                 return false;
-            if ((truth && !note(w, v->pos0 + row, v->op, b->id, err)))
+            if (truth && !note(w, v->pos0 + row, v->op, b->id, err))
                 return false;
         }
     }
@@ -186,9 +113,8 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
     /* The tail is not run with the prompt: only catch nan has noted it, by reading (look). */
     if (!watched_while_running(b) || position < noted || (tail && b->kind != STOP_NAN))
         return test_by_reading(w->session, b, position, op, truth, err);
-    *truth = false;
-    for (size_t i = 0; i < w->n && !*truth; i++)
-        *truth = w->hits[i].position == position && w->hits[i].op == op && w->hits[i].id == b->id;
+    const struct hit wanted = {position, op, b->id};
+    *truth = w->n > 0 && bsearch(&wanted, w->hits, w->n, sizeof wanted, compare_hits);
     return true;
 }
 
@@ -241,7 +167,7 @@ static bool stand(struct session *s, int position, int op, int id, struct error 
     bool ok = session_goto(s, position, op, err);
     struct breakpoint *b = breakpoints_find(&s->breakpoints, id, NULL);
     if (ok && b && b->temporary)
-        breakpoints_remove(&s->breakpoints, id, NULL);
+        breakpoints_retire(&s->breakpoints, id);
     return ok;
 }
 
@@ -284,6 +210,26 @@ static bool note_tail(struct watcher *w, int from, int to, struct error *err)
     return true;
 }
 
+/* Runs positions [from, to), known already, once more for the watcher: every site of every row read
+ * one by one would take far longer. The bits come out the same, so what is known stays known. */
+static bool run_again(struct session *s, int from, int to, struct error *err)
+{
+    size_t n = (size_t)s->model.config.n_layers + 1;
+    int *done = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *done, err);
+    if (!done)
+        return false;
+    memcpy(done, s->trace.done, n * sizeof *done);
+    trace_invalidate(&s->trace, from, 0);
+    s->trace.again = true;
+    bool ok = trace_compute(&s->trace, to, err);
+    s->trace.again = false;
+    for (size_t l = 0; l < n; l++)
+        if (s->trace.done[l] < done[l])
+            s->trace.done[l] = done[l];
+    mem_free(s->ledger, done);
+    return ok;
+}
+
 /* Positions [from, to): runs them, watching, then looks at each place up to (position, op). */
 static bool look(struct watcher *w, const bool *any_at, bool conditional, int from, int to,
                  int position, int op, int *stopped, struct error *err)
@@ -292,22 +238,24 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
     /* After an edit the lower layers of some rows stand, and are not run again: only rows of
      * which nothing is known pass by the watcher at every op. */
     int noted = s->trace.done[1] > from ? s->trace.done[1] : from;
-    bool nan = catches_nan(s);
+    int known = noted < to ? noted : to;
+    bool nan = catches_nan(s), ok = true;
     w->n = 0;
-    /* Every site of every row read one by one would take far longer than to run them again. */
-    if (nan && noted > from) {
-        trace_invalidate(&s->trace, from, 0);
-        noted = from;
-    }
-    if (conditional && to > noted) {
+    if (conditional && (nan || to > noted)) {
         s->trace.observer = (struct hooks){w->watch, watch, w};
-        bool ok = trace_compute(&s->trace, to, err);
+        if (nan && known > from) {
+            ok = run_again(s, from, known, err);
+            noted = from;
+        }
+        ok = ok && trace_compute(&s->trace, to, err);
         s->trace.observer = (struct hooks){0};
         if (!ok)
             return false;
     }
     if (nan && !note_tail(w, from, to, err))
         return false;
+    if (w->n > 0)
+        qsort(w->hits, w->n, sizeof *w->hits, compare_hits);
     for (int pos = from; pos < to; pos++)
         for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
             if (pos == position && i > op)

@@ -229,6 +229,7 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             return false;
         struct vm_call c = trace_call(t, f, pos0, rows);
         c.tap = t->observer.written ? &t->observer : NULL;
+        c.again = t->again;
         if (!trace_enter(t, &c, first, err))
             return false;
         for (int l = first; l < layer; l++) {

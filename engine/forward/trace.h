@@ -34,7 +34,7 @@ struct op_view {
     float *data;
     size_t row_stride; /* floats; 0 for scores and patterns */
     int head0, heads, n_keys;
-    bool again; /* recomputed to be read: the run itself was earlier */
+    bool again; /* recomputed to be looked at: the run itself was earlier */
 };
 
 /* Called after each watched op. False with *err stops the run at this op boundary. */
@@ -63,6 +63,7 @@ struct trace {
     int n_pages, room_pages;
     struct hooks hooks;      /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
+    bool again;              /* what it runs was run before: see op_view */
     volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;

@@ -93,7 +93,7 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
                             .head0 = head0,
                             .heads = heads,
                             .n_keys = pos + n,
-                            .again = c->need != NULL};
+                            .again = c->again || c->need != NULL};
         if (i <= first) {
             b->scores(b, a, kv, q + (size_t)r * width, pos, n, head0, heads, wide);
             if (!call_hooks(vm, c, &v, err))
@@ -299,7 +299,7 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
                                 .data = vm_slot(vm, c->frame, op->out),
                                 .row_stride = (size_t)op->width,
                                 .heads = op->heads,
-                                .again = c->need != NULL};
+                                .again = c->again || c->need != NULL};
             if (!call_hooks(vm, c, &v, err))
                 return false;
         }

@@ -44,6 +44,7 @@ struct vm_call {
     bool long_regime;
     const bool *need;            /* [n_ops] or NULL: all but the lazy */
     int head0, heads;            /* of scores and softmax, where the stretch ends at one; 0: all */
+    bool again;                  /* for whoever looks: these rows were run before */
     const struct hooks *patches; /* may be NULL */
     const struct hooks *tap;     /* may be NULL; after the patches */
     const volatile int *interrupt;

@@ -27,7 +27,7 @@ shape 'reverse-next' "{stopped,$stop}"
 shape 'reverse-token' "{stopped,$stop}"
 shape 'reverse-continue' "{stopped,id,$stop}"
 shape 'token' "{stopped,id,$stop}"
-shape 'generate 1' "{stopped,ids:[],end_of_text,$stop}"
+shape 'generate 1' "{stopped,id,ids:[],end_of_text,$stop}"
 shape 'print 1.z' '{cmd,expr,number,shape:[],data:[]}'
 shape 'output 1 + 1' '{cmd,expr,shape:[],data:[]}'
 shape 'x/3 1.z' '{cmd,expr,shape:[],data:[]}'

@@ -202,6 +202,78 @@ static void compare(const char *name, enum stop_kind kind)
     }
 }
 
+/* An op at a time, from the start to the last logits: the same places, and hits for each. */
+static void compare_steps(const char *name, enum stop_kind kind)
+{
+    static struct place want[MOST];
+    struct fixture f;
+    open_model(&f, name, 512);
+    if (kind == STOP_NAN)
+        patch_infinity(&f);
+    int n = every_stop(&f, kind, want), found = 0;
+    close_model(&f);
+    open_model(&f, name, 512);
+    if (kind == STOP_NAN)
+        patch_infinity(&f);
+    add(&f, kind);
+    int last = f.s.model.program.n_ops - 1;
+    while (f.s.position < f.s.trace.n_ids - 1 || f.s.op < last) {
+        if (!session_stepi(&f.s, 1, &f.err))
+            fail_msg("%s: %s", name, f.err.text);
+        if (!f.s.stopped_by)
+            continue;
+        assert_true(found < n);
+        assert_int_equal(f.s.position, want[found].position);
+        assert_int_equal(f.s.op, want[found].op);
+        found++;
+    }
+    assert_int_equal(found, n);
+    assert_int_equal(f.s.breakpoints.list[0].hits, n);
+    close_model(&f);
+}
+
+static void test_steps(void **state)
+{
+    compare_steps(*state, STOP_WATCH);
+    compare_steps(*state, STOP_NAN);
+    compare_steps(*state, STOP_TOP1);
+}
+
+/* Every allocation of a watch's and the catches' lives fails once. */
+static void test_every_failing_allocation(void **state)
+{
+    (void)state;
+    for (long n = 1;; n++) {
+        struct fixture f;
+        open_model(&f, "llama", 8);
+        patch_infinity(&f);
+        struct breakpoint_spec watch = {.kind = STOP_WATCH,
+                                        .first = 1,
+                                        .last = INT32_MAX,
+                                        .token_id = -1,
+                                        .condition = WATCH,
+                                        .n_condition = strlen(WATCH),
+                                        .text = "watch"};
+        struct breakpoint_spec nan = {
+            .kind = STOP_NAN, .last = INT32_MAX, .token_id = -1, .text = "nan"};
+        struct breakpoints *b = &f.s.breakpoints;
+        ledger_fail_after(f.ledger, n);
+        bool ok = breakpoints_add(b, &f.s, &watch, &f.err) && session_continue(&f.s, 2, &f.err) &&
+                  breakpoints_add(b, &f.s, &nan, &f.err) &&
+                  breakpoints_commands(b, 2, "silent\np 1\n", 11, &f.err) &&
+                  session_continue(&f.s, 12, &f.err) && session_goto(&f.s, 0, -1, &f.err) &&
+                  session_continue(&f.s, 5, &f.err) && session_reverse_continue(&f.s, 1, &f.err);
+        ledger_fail_after(f.ledger, 0);
+        if (!ok)
+            assert_int_equal(f.err.code, ERR_MEMORY);
+        close_model(&f);
+        if (ok) {
+            assert_true(n > 20);
+            return;
+        }
+    }
+}
+
 static void test_watch(void **state)
 {
     compare(*state, STOP_WATCH);
@@ -219,9 +291,11 @@ static void test_top1(void **state)
 
 int main(void)
 {
-    static struct CMUnitTest tests[3 * CHECKPOINTS_MOST];
+    static struct CMUnitTest tests[4 * CHECKPOINTS_MOST + 1];
     int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_watch);
     n = checkpoints_add(tests, n, 2 * CHECKPOINTS_MOST, test_nan);
     n = checkpoints_add(tests, n, 3 * CHECKPOINTS_MOST, test_top1);
+    n = checkpoints_add(tests, n, 4 * CHECKPOINTS_MOST, test_steps);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_failing_allocation);
     return _cmocka_run_group_tests("catch", tests, (size_t)n, NULL, NULL);
 }

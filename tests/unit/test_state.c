@@ -228,7 +228,8 @@ static void test_log_again(void **state)
             interrupted += d.interrupt;
             d.ops_left = d.interrupt = 0;
         }
-        run(&d, "end"); /* of commands that were not closed */
+        while (console_gathers(&d.console))
+            run(&d, "end"); /* of commands that were not closed */
         open_debugger(&again, *state, families[walk % FAMILIES]);
         source(&again, path);
         assert_same(&d, &again, false);
@@ -292,7 +293,8 @@ static void test_save(void **state)
         say(&d, "$kept = 0.3");
         for (int i = 0; i < 40; i++)
             run(&d, any_move(&d));
-        run(&d, "end"); /* of commands that were not closed */
+        while (console_gathers(&d.console))
+            run(&d, "end"); /* of commands that were not closed */
         snprintf(line, sizeof line, "save session \"%s\"", path);
         say(&d, line);
         open_debugger(&again, *state, families[walk % FAMILIES]);
