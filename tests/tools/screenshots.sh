@@ -48,7 +48,7 @@ shot overview 120x40 "" -ex 'break 1.pattern' -ex 'goto 9 1.pattern'
 shot attention 120x40 "" -ex 'goto 11 1.pattern' -ex 'attn 1 0 3' -ex 'layout attention' \
     -ex 'focus attention'
 shot residual-map 120x40 "m" -ex finish -ex 'layout residual' -ex 'focus residual'
-shot breakpoint 120x40 "c" -ex 'break *.pattern if max(.[3,1:]) > 0.3' -ex 'focus program' \
+shot breakpoint 120x40 "c" -ex 'break *.pattern at 4-11 if max(.[6]) > 0.7' -ex 'layout default' \
     -ex 'layout default'
 shot patch-before 120x40 "" -ex finish -ex 'layout custom' -ex 'focus top'
 shot patch-after 120x40 ":patch 1.z[3] zero\r" -ex finish -ex 'layout custom' -ex 'focus top'
