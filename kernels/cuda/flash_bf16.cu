@@ -349,8 +349,8 @@ template <int H> __global__ void __launch_bounds__(THREADS, 2) flash_bf16_kernel
         __syncthreads();
         const struct stage<H> *now = &mine->stages[i % STAGES];
         int t0 = f.pos0 + row0; /* of the warp's first row */
-        bool cut = s0 + KEYS - 1 > t0 ||
-                   (f.a.window > 0 && s0 < first_visible(f.a.window, t0 + OWN - 1));
+        bool cut =
+            s0 + KEYS - 1 > t0 || (f.a.window > 0 && s0 < first_visible(f.a.window, t0 + OWN - 1));
         float s[PARTS][KEYS / 8][4];
         score<H>(&mine->queries, own, &now->keys, s);
 #pragma unroll
