@@ -261,7 +261,8 @@ static void joined_rows(void **state)
             gpu->read(gpu, &seen, dy, sizeof seen);
         gpu->gain(gpu, dy, dg, dg + D, out, 1, D);
         found[apart][0] = get_floats(sum, D);
-        found[apart][1] = get_floats(page + AT, D);
+        found[apart][1] = blank_floats(D);
+        gpu->read(gpu, found[apart][1], page + AT, D * sizeof(float));
         found[apart][2] = get_floats(dy, D);
         found[apart][3] = get_floats(out, D);
         gpu->free(gpu, dx);
