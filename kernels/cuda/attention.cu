@@ -8,7 +8,7 @@ static void attend(struct backend *b, const struct attention *a, const struct kv
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
-    if (c->failed || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
         return;
     if (n <= FEW_ROWS || a->d_head > WIDEST_TILE)
         attend_few(c, a, &pages, q, pos0, n, z, work);

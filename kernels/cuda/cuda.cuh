@@ -26,6 +26,40 @@ struct mirror {
     unsigned long used;
 };
 
+#define JOINED_WIDTH 16384 /* floats of a row up to which ops on it are joined */
+#define TOGETHER     3     /* products with the same rows that are joined */
+
+/* One row: sum = x + y, saved = sum, scale = rms(sum), normalized = sum / scale, out = gain of it.
+ * y, sum and all after them may be NULL: left out. */
+struct norm_job {
+    const float *x, *y;
+    float *sum, *saved, *scale, *normalized;
+    const float *gain, *bias;
+    float *out;
+    float eps;
+    int d;
+};
+
+struct product_job {
+    const float *x;
+    size_t x_stride;
+    int n, parts;
+    struct matrix w[TOGETHER];
+    const float *bias[TOGETHER];
+    float *out[TOGETHER];
+    size_t out_stride[TOGETHER];
+};
+
+enum joined { NOTHING, NORM, PRODUCTS };
+
+/* A launch that waits for ops that can go along: a token's time is launches as much as bytes. What
+ * was joined writes all that the ops by themselves would have. */
+struct waiting {
+    enum joined kind;
+    struct norm_job norm;
+    struct product_job products;
+};
+
 struct cuda {
     struct backend b; /* first: a struct backend * is a struct cuda * */
     int device, n_sm;
@@ -34,6 +68,12 @@ struct cuda {
     cublasHandle_t blas;
     struct mirror mirrors[MIRRORS];
     unsigned long clock;
+    struct waiting waiting;
+    /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
+     * gate and up, have the same. */
+    const float *rounded;
+    size_t rounded_stride;
+    int rounded_n, rounded_width;
     bool failed;
     char why[256]; /* the first failure */
 };
@@ -48,6 +88,24 @@ bool cuda_ok(struct cuda *c, cudaError_t e, const char *what);
 bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what);
 /* What a launch says. */
 bool launched(struct cuda *c, const char *what);
+/* Launches what waits; forgets the rounded rows. Whatever reads or writes the device's memory comes
+ * after this. */
+void settle(struct cuda *c);
+static inline bool ready(struct cuda *c)
+{
+    settle(c);
+    return !c->failed;
+}
+/* What waits, as one launch (norm.cu, matvec.cu). */
+void norm_launch(struct cuda *c, const struct norm_job *j);
+void product_launch(struct cuda *c, const struct product_job *j);
+/* Whether the op on one row goes along with what waits, or waits itself (join.cu). */
+bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
+bool join_save(struct cuda *c, void *page, int d, int row, const float *x);
+bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d);
+bool join_divide(struct cuda *c, const float *x, const float *scale, float *out, int n, int d);
+bool join_gain(struct cuda *c, const float *x, const float *gain, const float *bias, float *out,
+               int n, int d);
 /* The device's copy of the first n pages; NULL: failed. */
 void *const *pages_on_device(struct cuda *c, void *const *pages, int n);
 
@@ -121,7 +179,7 @@ template <typename T, int N> struct alignas(sizeof(T) * N) pack {
     T at[N];
 };
 
-__device__ inline float warp_sum(float x)
+template <typename T> __device__ inline T warp_sum(T x)
 {
     for (int k = 16; k > 0; k /= 2)
         x += __shfl_xor_sync(0xffffffffu, x, k);
@@ -136,16 +194,16 @@ __device__ inline float warp_max(float x)
 }
 
 /* Sums over a block of whole warps, the same in each thread. Both barriers are inside. */
-__device__ inline float block_sum(float x)
+template <typename T> __device__ inline T block_sum(T x)
 {
-    __shared__ float part[32];
+    __shared__ T part[32];
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32, warps = blockDim.x / 32;
     x = warp_sum(x);
     __syncthreads(); /* the last call's parts have been read */
     if (lane == 0)
         part[warp] = x;
     __syncthreads();
-    return warp_sum(lane < warps ? part[lane] : 0.0f);
+    return warp_sum(lane < warps ? part[lane] : (T)0);
 }
 
 /* The greatest; a NaN anywhere is passed over, as fmaxf does. */

@@ -54,6 +54,7 @@ static void *device_alloc(struct backend *b, size_t bytes)
 static void device_free(struct backend *b, void *p)
 {
     struct cuda *c = cuda_of(b);
+    settle(c); /* what waits may write there */
     if (p)
         cuda_ok(c, c->pooled ? cudaFreeAsync(p, c->stream) : cudaFree(p), "freeing");
 }
@@ -62,7 +63,7 @@ static void device_read(struct backend *b, void *host, const void *p, size_t byt
 {
     struct cuda *c = cuda_of(b);
     bool ok =
-        !c->failed && bytes > 0 &&
+        ready(c) && bytes > 0 &&
         cuda_ok(c, cudaMemcpyAsync(host, p, bytes, cudaMemcpyDeviceToHost, c->stream), "reading") &&
         cuda_ok(c, cudaStreamSynchronize(c->stream), "reading");
     if (!ok && bytes > 0)
@@ -72,7 +73,7 @@ static void device_read(struct backend *b, void *host, const void *p, size_t byt
 static void device_write(struct backend *b, void *p, const void *host, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
-    if (!c->failed && bytes > 0 &&
+    if (ready(c) && bytes > 0 &&
         cuda_ok(c, cudaMemcpyAsync(p, host, bytes, cudaMemcpyHostToDevice, c->stream), "writing"))
         cuda_ok(c, cudaStreamSynchronize(c->stream), "writing");
 }
@@ -80,7 +81,7 @@ static void device_write(struct backend *b, void *p, const void *host, size_t by
 static void device_copy(struct backend *b, void *to, const void *from, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
-    if (!c->failed && bytes > 0)
+    if (ready(c) && bytes > 0)
         cuda_ok(c, cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, c->stream),
                 "copying");
 }
@@ -103,7 +104,7 @@ static void device_memory(struct backend *b, size_t *available, size_t *total)
 static bool device_sync(struct backend *b, char why[WHY])
 {
     struct cuda *c = cuda_of(b);
-    if (!c->failed)
+    if (ready(c))
         cuda_ok(c, cudaStreamSynchronize(c->stream), "running");
     snprintf(why, WHY, "%s", c->why);
     return !c->failed;

@@ -1,14 +1,18 @@
 /* flash_bf16.cu - many queries on the tensor cores: queries, keys, values and the weights of the
  * mix in bfloat16, scores, maxima, sums and the mix in float32.
  *
- * A block takes 128 queries of one head, a warp 16 of them; keys and values come in tiles of 64,
- * the next on its way while one is used. Fragments are those of mma.m16n8k16: in a warp, lane l
+ * A block takes 128 queries of one head, a warp 32 of them, so that what it loads of a tile of keys
+ * or values from shared memory is used twice; the tensor cores would wait for it otherwise. Tiles
+ * are of 64 keys, the next on its way while one is used. Two blocks fit a multiprocessor: one takes
+ * exponentials while the other multiplies. Fragments are those of mma.m16n8k16: in a warp, lane l
  * holds of a 16 x 8 result the rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next. */
 #include "kernels/cuda/cuda.cuh"
 
-#define WARPS   8
+#define WARPS   4
 #define THREADS (WARPS * 32)
-#define ROWS    (WARPS * 16)
+#define PARTS   2 /* of 16 queries, that a warp takes */
+#define OWN     (PARTS * 16)
+#define ROWS    (WARPS * OWN)
 #define KEYS    64
 #define STAGES  2
 #define LOG2E   1.4426950408889634f
@@ -111,6 +115,15 @@ template <int H> struct stage {
     struct tile<H> keys, values;
 };
 
+template <int H> struct queries {
+    bf16 at[ROWS][H + 8];
+};
+
+template <int H> struct room {
+    struct stage<H> stages[STAGES];
+    struct queries<H> queries;
+};
+
 template <int H>
 __device__ static void fetch_tile(const struct flash &f, size_t offset, int g, int s0,
                                   struct tile<H> *to)
@@ -123,58 +136,77 @@ __device__ static void fetch_tile(const struct flash &f, size_t offset, int g, i
     }
 }
 
-/* The warp's queries as the fragments of a's: [H / 16][4]. */
+/* The block's queries, rounded; zeros where there are none. */
 template <int H>
-__device__ static void load_queries(const struct flash &f, int head, int row0, unsigned a[][4])
+__device__ static void load_queries(const struct flash &f, int head, int block0,
+                                    struct queries<H> *to)
 {
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int k = 0; k < H / 16; k++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            int row = row0 + lane / 4 + i % 2 * 8, e = k * 16 + lane % 4 * 2 + i / 2 * 8;
-            const float *q = f.q + ((size_t)row * f.a.n_heads + head) * H + e;
-            a[k][i] = row < f.n ? two(q[0], q[1]) : 0;
-        }
+    for (int i = threadIdx.x; i < ROWS * (H / 4); i += THREADS) {
+        int row = i / (H / 4), e = i % (H / 4) * 4;
+        float4 v = {};
+        if (block0 + row < f.n)
+            v = *(const float4 *)(f.q + ((size_t)(block0 + row) * f.a.n_heads + head) * H + e);
+        uint2 bits = {two(v.x, v.y), two(v.z, v.w)};
+        *(uint2 *)&to->at[row][e] = bits;
+    }
 }
 
-/* scores[16 x KEYS] of the warp's queries. */
+/* scores[PARTS][16 x KEYS] of the warp's queries, which begin at `own`. */
 template <int H>
-__device__ static void score(const unsigned a[][4], const struct tile<H> *keys, float s[][4])
+__device__ static void score(const struct queries<H> *q, int own, const struct tile<H> *keys,
+                             float s[PARTS][KEYS / 8][4])
 {
     int lane = threadIdx.x % 32, key = lane / 16 * 8 + lane % 8, e = lane / 8 % 2 * 8;
+    int row = own + lane % 16, column = lane / 16 * 8;
 #pragma unroll
-    for (int j = 0; j < KEYS / 8; j++)
+    for (int m = 0; m < PARTS; m++)
 #pragma unroll
-        for (int i = 0; i < 4; i++)
-            s[j][i] = 0;
+        for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll
-    for (int k = 0; k < H / 16; k++)
+            for (int i = 0; i < 4; i++)
+                s[m][j][i] = 0;
+#pragma unroll
+    for (int k = 0; k < H / 16; k++) {
+        unsigned a[PARTS][4];
+#pragma unroll
+        for (int m = 0; m < PARTS; m++)
+            load_matrices(a[m], &q->at[row + m * 16][k * 16 + column]);
 #pragma unroll
         for (int j = 0; j < KEYS / 16; j++) {
             unsigned b[4];
             load_matrices(b, &keys->at[j * 16 + key][k * 16 + e]);
-            multiply(s[2 * j], a[k], b[0], b[1]);
-            multiply(s[2 * j + 1], a[k], b[2], b[3]);
+#pragma unroll
+            for (int m = 0; m < PARTS; m++) {
+                multiply(s[m][2 * j], a[m], b[0], b[1]);
+                multiply(s[m][2 * j + 1], a[m], b[2], b[3]);
+            }
         }
+    }
 }
 
-/* o[16 x H] += p[16 x KEYS] values, p being the scores' fragments. */
+/* o[PARTS][16 x H] += p[PARTS][16 x KEYS] values, p being the scores' fragments. */
 template <int H>
-__device__ static void mix(const float p[][4], const struct tile<H> *values, float o[][4])
+__device__ static void mix(const float p[PARTS][KEYS / 8][4], const struct tile<H> *values,
+                           float o[PARTS][H / 8][4])
 {
     int lane = threadIdx.x % 32, key = lane / 8 % 2 * 8 + lane % 8, e = lane / 16 * 8;
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++) {
-        const unsigned a[4] = {two(p[2 * j][0], p[2 * j][1]), two(p[2 * j][2], p[2 * j][3]),
-                               two(p[2 * j + 1][0], p[2 * j + 1][1]),
-                               two(p[2 * j + 1][2], p[2 * j + 1][3])};
+        unsigned a[PARTS][4];
+#pragma unroll
+        for (int m = 0; m < PARTS; m++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                a[m][i] = two(p[m][2 * j + i / 2][i % 2 * 2], p[m][2 * j + i / 2][i % 2 * 2 + 1]);
 #pragma unroll
         for (int k = 0; k < H / 16; k++) {
             unsigned b[4];
             load_transposed(b, &values->at[j * 16 + key][k * 16 + e]);
-            multiply(o[2 * k], a, b[0], b[1]);
-            multiply(o[2 * k + 1], a, b[2], b[3]);
+#pragma unroll
+            for (int m = 0; m < PARTS; m++) {
+                multiply(o[m][2 * k], a[m], b[0], b[1]);
+                multiply(o[m][2 * k + 1], a[m], b[2], b[3]);
+            }
         }
     }
 }
@@ -221,75 +253,56 @@ __device__ static void mix_seen(const float p[][4], const struct tile<H> *values
         }
 }
 
-template <int H> __global__ void __launch_bounds__(THREADS) flash_bf16_kernel(struct flash f)
+/* Turns the scores of one row of a part into weights; what was mixed so far is made to fit.
+ * half: which of the lane's two rows. */
+template <int H>
+__device__ static void weigh(float s[KEYS / 8][4], int half, float scale, float *most, float *sum,
+                             float o[H / 8][4])
 {
-    extern __shared__ __align__(16) unsigned char shared[];
-    struct stage<H> *stages = (struct stage<H> *)shared;
-    int head = (int)blockIdx.y, g = head / (f.a.n_heads / f.a.n_kv_heads);
-    int block0 = (int)(gridDim.x - 1 - blockIdx.x) * ROWS; /* the longest first */
-    int row0 = block0 + (int)threadIdx.x / 32 * 16, lane = threadIdx.x % 32;
-    int last = f.pos0 + (block0 + ROWS < f.n ? block0 + ROWS : f.n) - 1;
-    int start = first_visible(f.a.window, f.pos0 + block0) / KEYS * KEYS;
-    int tiles = (last - start) / KEYS + 1;
-    const float scale = f.a.scale * LOG2E;
-    unsigned q[H / 16][4];
-    float o[H / 8][4] = {}, most[2] = {-INFINITY, -INFINITY}, sum[2] = {};
-    fetch_tile<H>(f, f.kv.key_offset, g, start, &stages[0].keys);
-    fetch_tile<H>(f, f.kv.value_offset, g, start, &stages[0].values);
-    fetch_commit();
-    load_queries<H>(f, head, row0, q);
-    for (int i = 0; i < tiles; i++) {
-        int s0 = start + i * KEYS;
-        if (i + 1 < tiles) {
-            struct stage<H> *next = &stages[(i + 1) % STAGES];
-            fetch_tile<H>(f, f.kv.key_offset, g, s0 + KEYS, &next->keys);
-            fetch_tile<H>(f, f.kv.value_offset, g, s0 + KEYS, &next->values);
+    float top = *most, added = 0;
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+        top = fmaxf(top, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
+    top = quad_max(top);
+    float base = top == -INFINITY ? 0.0f : top * scale;
+    float shrink = power_of_two(fmaf(*most, scale, -base));
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+        for (int k = 2 * half; k < 2 * half + 2; k++) {
+            s[j][k] = power_of_two(fmaf(s[j][k], scale, -base));
+            added += s[j][k];
         }
-        fetch_commit();
-        fetch_wait<1>();
-        __syncthreads();
-        const struct stage<H> *now = &stages[i % STAGES];
-        float s[KEYS / 8][4];
-        score<H>(q, &now->keys, s);
-        int t0 = f.pos0 + row0 + lane / 4; /* of the first row; the second is 8 on */
-        bool cut = s0 + KEYS - 1 > f.pos0 + row0 ||
-                   (f.a.window > 0 && s0 < first_visible(f.a.window, f.pos0 + row0 + 15));
+    *sum = *sum * shrink + added;
+    *most = top;
 #pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int t = t0 + 8 * half, first = first_visible(f.a.window, t);
-            float top = most[half], added = 0;
-#pragma unroll
-            for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-                for (int k = 2 * half; k < 2 * half + 2; k++) {
-                    int key = s0 + j * 8 + lane % 4 * 2 + k % 2;
-                    s[j][k] = cut && (key > t || key < first) ? -INFINITY : s[j][k] * scale;
-                    top = fmaxf(top, s[j][k]);
-                }
-            top = quad_max(top);
-            float base = top == -INFINITY ? 0.0f : top, shrink = power_of_two(most[half] - base);
-#pragma unroll
-            for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-                for (int k = 2 * half; k < 2 * half + 2; k++) {
-                    s[j][k] = power_of_two(s[j][k] - base);
-                    added += s[j][k];
-                }
-            sum[half] = sum[half] * shrink + added;
-            most[half] = top;
-#pragma unroll
-            for (int k = 0; k < H / 8; k++) {
-                o[k][2 * half] *= shrink;
-                o[k][2 * half + 1] *= shrink;
-            }
-        }
-        if (!cut || all_finite<H>(&now->values))
-            mix<H>(s, &now->values, o);
-        else
-            mix_seen<H>(s, &now->values, f.a.window, s0, t0, o);
-        __syncthreads();
+    for (int k = 0; k < H / 8; k++) {
+        o[k][2 * half] *= shrink;
+        o[k][2 * half + 1] *= shrink;
     }
-    fetch_wait<0>();
+}
+
+/* Hides what the rows at t and t + 8 do not see of the keys from s0 on. */
+__device__ static void hide(float s[KEYS / 8][4], int window, int s0, int t)
+{
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        int at = t + 8 * half, first = first_visible(window, at);
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int k = 2 * half; k < 2 * half + 2; k++) {
+                int key = s0 + j * 8 + (int)threadIdx.x % 4 * 2 + k % 2;
+                s[j][k] = key > at || key < first ? -INFINITY : s[j][k];
+            }
+    }
+}
+
+template <int H>
+__device__ static void write_rows(const struct flash &f, int head, int row0, const float sum[2],
+                                  const float o[H / 8][4])
+{
+    int lane = threadIdx.x % 32;
 #pragma unroll
     for (int half = 0; half < 2; half++) {
         int row = row0 + lane / 4 + 8 * half;
@@ -305,15 +318,71 @@ template <int H> __global__ void __launch_bounds__(THREADS) flash_bf16_kernel(st
     }
 }
 
+template <int H> __global__ void __launch_bounds__(THREADS, 2) flash_bf16_kernel(struct flash f)
+{
+    extern __shared__ __align__(16) unsigned char shared[];
+    struct room<H> *mine = (struct room<H> *)shared;
+    int head = (int)blockIdx.x, g = head / (f.a.n_heads / f.a.n_kv_heads);
+    int block0 = (int)(gridDim.y - 1 - blockIdx.y) * ROWS; /* the longest first */
+    int own = (int)threadIdx.x / 32 * OWN, row0 = block0 + own, lane = threadIdx.x % 32;
+    int last = f.pos0 + (block0 + ROWS < f.n ? block0 + ROWS : f.n) - 1;
+    int start = first_visible(f.a.window, f.pos0 + block0) / KEYS * KEYS;
+    int tiles = (last - start) / KEYS + 1;
+    const float scale = f.a.scale * LOG2E;
+    float o[PARTS][H / 8][4] = {}, most[PARTS][2], sum[PARTS][2] = {};
+#pragma unroll
+    for (int m = 0; m < PARTS; m++)
+        most[m][0] = most[m][1] = -INFINITY;
+    fetch_tile<H>(f, f.kv.key_offset, g, start, &mine->stages[0].keys);
+    fetch_tile<H>(f, f.kv.value_offset, g, start, &mine->stages[0].values);
+    fetch_commit();
+    load_queries<H>(f, head, block0, &mine->queries);
+    for (int i = 0; i < tiles; i++) {
+        int s0 = start + i * KEYS;
+        if (i + 1 < tiles) {
+            struct stage<H> *next = &mine->stages[(i + 1) % STAGES];
+            fetch_tile<H>(f, f.kv.key_offset, g, s0 + KEYS, &next->keys);
+            fetch_tile<H>(f, f.kv.value_offset, g, s0 + KEYS, &next->values);
+        }
+        fetch_commit();
+        fetch_wait<1>();
+        __syncthreads();
+        const struct stage<H> *now = &mine->stages[i % STAGES];
+        int t0 = f.pos0 + row0; /* of the warp's first row */
+        bool cut =
+            s0 + KEYS - 1 > t0 || (f.a.window > 0 && s0 < first_visible(f.a.window, t0 + OWN - 1));
+        float s[PARTS][KEYS / 8][4];
+        score<H>(&mine->queries, own, &now->keys, s);
+#pragma unroll
+        for (int m = 0; m < PARTS; m++) {
+            if (cut)
+                hide(s[m], f.a.window, s0, t0 + m * 16 + lane / 4);
+            weigh<H>(s[m], 0, scale, &most[m][0], &sum[m][0], o[m]);
+            weigh<H>(s[m], 1, scale, &most[m][1], &sum[m][1], o[m]);
+        }
+        if (!cut || all_finite<H>(&now->values))
+            mix<H>(s, &now->values, o);
+        else
+#pragma unroll
+            for (int m = 0; m < PARTS; m++)
+                mix_seen<H>(s[m], &now->values, f.a.window, s0, t0 + m * 16 + lane / 4, o[m]);
+        __syncthreads();
+    }
+    fetch_wait<0>();
+#pragma unroll
+    for (int m = 0; m < PARTS; m++)
+        write_rows<H>(f, head, row0 + m * 16, sum[m], o[m]);
+}
+
 template <int H> static void run(struct cuda *c, const struct flash *f)
 {
-    size_t bytes = STAGES * sizeof(struct stage<H>);
+    size_t bytes = sizeof(struct room<H>);
     if (!cuda_ok(c,
                  cudaFuncSetAttribute(flash_bf16_kernel<H>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
                  "attention"))
         return;
-    dim3 grid((unsigned)((f->n + ROWS - 1) / ROWS), (unsigned)f->a.n_heads);
+    dim3 grid((unsigned)f->a.n_heads, (unsigned)((f->n + ROWS - 1) / ROWS));
     flash_bf16_kernel<H><<<grid, THREADS, bytes, c->stream>>>(*f);
     launched(c, "attention");
 }
@@ -322,8 +391,9 @@ void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct k
                        const float *q, int pos0, int n, float *z)
 {
     struct flash f = {*a, *kv, q, z, pos0, n};
-    bool aligned = kv->key_offset % 16 == 0 && kv->value_offset % 16 == 0;
-    switch (aligned ? a->d_head : 0) {
+    /* The greatest score is looked for before it is scaled. */
+    bool fits = a->scale > 0 && kv->key_offset % 16 == 0 && kv->value_offset % 16 == 0;
+    switch (fits ? a->d_head : 0) {
     case 16:
         run<16>(c, &f);
         break;

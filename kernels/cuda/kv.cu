@@ -60,7 +60,7 @@ static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int 
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
-    if (c->failed || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
         return;
     store(c, &pages, kv->key_offset, pos0, n, keys);
     store(c, &pages, kv->value_offset, pos0, n, values);
@@ -86,9 +86,11 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, int 
                       const float *rows)
 {
     struct cuda *c = cuda_of(b);
+    if (n == 1 && join_save(c, (char *)pages[pos0 / KV_PAGE] + offset, d, pos0 % KV_PAGE, rows))
+        return;
     size_t count = (size_t)n * (size_t)d;
     void *const *list =
-        c->failed || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+        !ready(c) || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
     rows_kernel<true>
@@ -102,7 +104,7 @@ static void rows_load(struct backend *b, void *const *pages, size_t offset, int 
     struct cuda *c = cuda_of(b);
     size_t count = (size_t)n * (size_t)d;
     void *const *list =
-        c->failed || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+        !ready(c) || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
     rows_kernel<false>

@@ -105,8 +105,15 @@ static void matmul_rounded(struct cuda *c, const float *x, size_t x_stride, cons
     int most = fit < (size_t)n ? (int)fit : n;
     for (int from = 0; from < n && !c->failed; from += most) {
         struct rows some = {part, CUDA_R_16BF, (size_t)w->n_in, n - from < most ? n - from : most};
-        round_rows_kernel<<<some.n, THREADS, 0, c->stream>>>(x + (size_t)from * x_stride, x_stride,
-                                                             (bf16 *)part, w->n_in);
+        bool there = c->rounded == x && c->rounded_stride == x_stride && c->rounded_n == n &&
+                     c->rounded_width == w->n_in;
+        if (!there)
+            round_rows_kernel<<<some.n, THREADS, 0, c->stream>>>(x + (size_t)from * x_stride,
+                                                                 x_stride, (bf16 *)part, w->n_in);
+        c->rounded = most == n ? x : NULL;
+        c->rounded_stride = x_stride;
+        c->rounded_n = n;
+        c->rounded_width = w->n_in;
         if (launched(c, "rounding rows"))
             product(c, &some, w, CUDA_R_16BF, out + (size_t)from * out_stride, out_stride);
     }
@@ -115,6 +122,7 @@ static void matmul_rounded(struct cuda *c, const float *x, size_t x_stride, cons
 static void matmul_widened(struct cuda *c, const struct rows *x, const struct matrix *w, float *out,
                            size_t out_stride, void *part)
 {
+    c->rounded = NULL; /* the widened matrix lies there */
     size_t fit = PART_BYTES / ((size_t)w->n_in * sizeof(float));
     int most = fit < (size_t)w->n_out ? (int)fit : w->n_out;
     for (int from = 0; from < w->n_out && !c->failed; from += most) {
@@ -143,6 +151,8 @@ static void matmul(struct backend *b, const float *x, size_t x_stride, const str
         matvec(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
+    if (c->waiting.kind != NOTHING || c->rounded != x)
+        settle(c);
     if (!blas_ok(c, cublasSetWorkspace(c->blas, work.data, BLAS_BYTES), "cuBLAS's workspace"))
         return;
     void *part = (char *)work.data + BLAS_BYTES;

@@ -20,6 +20,14 @@ template <typename T> struct layout {
     }
 };
 
+/* Products with the same rows: blockIdx.y tells which. */
+template <typename T> struct parts {
+    struct layout<T> w[TOGETHER];
+    const float *bias[TOGETHER];
+    float *out[TOGETHER];
+    size_t out_stride[TOGETHER];
+};
+
 /* The matrix is read once: it need not stay in any cache. */
 template <typename T, int VEC> __device__ inline pack<T, VEC> stream_load(const T *p)
 {
@@ -48,9 +56,12 @@ template <int VEC> __device__ inline void load_floats(const float *p, float x[VE
 
 template <typename T, int N, int VEC, bool ROUND>
 __global__ void __launch_bounds__(THREADS)
-    linear_kernel(const float *x, size_t x_stride, struct layout<T> w, const float *bias,
-                  float *out, size_t out_stride, int n)
+    linear_kernel(const float *x, size_t x_stride, struct parts<T> parts, int n)
 {
+    const struct layout<T> &w = parts.w[blockIdx.y];
+    const float *bias = parts.bias[blockIdx.y];
+    float *out = parts.out[blockIdx.y];
+    size_t out_stride = parts.out_stride[blockIdx.y];
     int warp = (int)((blockIdx.x * THREADS + threadIdx.x) / 32), lane = threadIdx.x % 32;
     int first = warp * OUTPUTS;
     if (first >= w.n_out)
@@ -132,47 +143,87 @@ static bool wide_loads(const struct layout<T> *w, const float *x, size_t x_strid
 }
 
 template <typename T, int N, bool ROUND>
-static void run(struct cuda *c, const float *x, size_t x_stride, const struct layout<T> *w,
-                const float *bias, float *out, size_t out_stride, int n)
+static void run(struct cuda *c, const struct product_job *j, const struct parts<T> *p)
 {
-    const int each = THREADS / 32 * OUTPUTS, blocks = (w->n_out + each - 1) / each;
-    if (w->in_stride != 1 && w->n_in > 1)
-        conv_kernel<T, N, ROUND><<<(w->n_out + 31) / 32, 32 * SHARES, 0, c->stream>>>(
-            x, x_stride, *w, bias, out, out_stride, n);
-    else if (wide_loads(w, x, x_stride, n))
+    const int each = THREADS / 32 * OUTPUTS;
+    int most = 0;
+    bool wide = true;
+    for (int i = 0; i < j->parts; i++) {
+        most = p->w[i].n_out > most ? p->w[i].n_out : most;
+        wide = wide && wide_loads(&p->w[i], j->x, j->x_stride, j->n);
+    }
+    const struct layout<T> &w = p->w[0];
+    dim3 grid((unsigned)((most + each - 1) / each), (unsigned)j->parts);
+    if (w.in_stride != 1 && w.n_in > 1)
+        conv_kernel<T, N, ROUND><<<(w.n_out + 31) / 32, 32 * SHARES, 0, c->stream>>>(
+            j->x, j->x_stride, w, p->bias[0], p->out[0], p->out_stride[0], j->n);
+    else if (wide)
         linear_kernel<T, N, 16 / (int)sizeof(T), ROUND>
-            <<<blocks, THREADS, 0, c->stream>>>(x, x_stride, *w, bias, out, out_stride, n);
+            <<<grid, THREADS, 0, c->stream>>>(j->x, j->x_stride, *p, j->n);
     else
-        linear_kernel<T, N, 1, ROUND>
-            <<<blocks, THREADS, 0, c->stream>>>(x, x_stride, *w, bias, out, out_stride, n);
+        linear_kernel<T, N, 1, ROUND><<<grid, THREADS, 0, c->stream>>>(j->x, j->x_stride, *p, j->n);
     launched(c, "matmul of a few rows");
 }
 
-template <typename T, bool ROUND>
-static void run_rows(struct cuda *c, const float *x, size_t x_stride, const struct matrix *m,
-                     const float *bias, float *out, size_t out_stride, int n)
+template <typename T, bool ROUND> static void run_rows(struct cuda *c, const struct product_job *j)
 {
-    struct layout<T> w = {
-        (const T *)m->data, m->n_out, m->n_in, m->group > 0 ? m->group : m->n_out, m->out_stride,
-            m->in_stride, m->group > 0 ? m->group_stride : 0
+    struct parts<T> p = {
     };
-    if (n == 1)
-        run<T, 1, ROUND>(c, x, x_stride, &w, bias, out, out_stride, n);
-    else if (n <= 4)
-        run<T, 4, ROUND>(c, x, x_stride, &w, bias, out, out_stride, n);
+    for (int i = 0; i < j->parts; i++) {
+        const struct matrix *m = &j->w[i];
+        p.w[i] = {(const T *)m->data,
+                  m->n_out,
+                  m->n_in,
+                  m->group > 0 ? m->group : m->n_out,
+                  m->out_stride,
+                  m->in_stride,
+                  m->group > 0 ? m->group_stride : 0};
+        p.bias[i] = j->bias[i];
+        p.out[i] = j->out[i];
+        p.out_stride[i] = j->out_stride[i];
+    }
+    if (j->n == 1)
+        run<T, 1, ROUND>(c, j, &p);
+    else if (j->n <= 4)
+        run<T, 4, ROUND>(c, j, &p);
     else
-        run<T, 8, ROUND>(c, x, x_stride, &w, bias, out, out_stride, n);
+        run<T, 8, ROUND>(c, j, &p);
+}
+
+void product_launch(struct cuda *c, const struct product_job *j)
+{
+    if (j->w[0].dtype == DTYPE_F32)
+        run_rows<float, false>(c, j);
+    else if (j->w[0].dtype == DTYPE_F16)
+        run_rows<__half, false>(c, j);
+    else if (c->b.dtype == DTYPE_BF16)
+        run_rows<bf16, true>(c, j);
+    else
+        run_rows<bf16, false>(c, j);
+}
+
+/* Only products that load alike go together, so that a value's bits do not depend on company. */
+static bool alike(const struct matrix *a, const struct matrix *b)
+{
+    bool plain = a->in_stride == 1 && b->in_stride == 1 && a->n_in == b->n_in;
+    return plain && a->dtype == b->dtype && a->out_stride == b->out_stride &&
+           a->group == b->group && a->group_stride == b->group_stride &&
+           ((uintptr_t)a->data - (uintptr_t)b->data) % 16 == 0;
 }
 
 void matvec(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
             const float *bias, float *out, size_t out_stride, int n)
 {
-    if (w->dtype == DTYPE_F32)
-        run_rows<float, false>(c, x, x_stride, w, bias, out, out_stride, n);
-    else if (w->dtype == DTYPE_F16)
-        run_rows<__half, false>(c, x, x_stride, w, bias, out, out_stride, n);
-    else if (c->b.dtype == DTYPE_BF16)
-        run_rows<bf16, true>(c, x, x_stride, w, bias, out, out_stride, n);
-    else
-        run_rows<bf16, false>(c, x, x_stride, w, bias, out, out_stride, n);
+    struct product_job *j = &c->waiting.products;
+    if (c->waiting.kind != PRODUCTS || j->parts == TOGETHER || j->x != x ||
+        j->x_stride != x_stride || j->n != n || !alike(&j->w[0], w)) {
+        settle(c);
+        c->waiting.kind = PRODUCTS;
+        *j = {x, x_stride, n, 0};
+    }
+    int i = j->parts++;
+    j->w[i] = *w;
+    j->bias[i] = bias;
+    j->out[i] = out;
+    j->out_stride[i] = out_stride;
 }

@@ -39,7 +39,7 @@ static void scores(struct backend *b, const struct attention *a, const struct kv
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
-    if (c->failed || n <= 0 || heads <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if (!ready(c) || n <= 0 || heads <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
         return;
     dim3 grid((unsigned)n, (unsigned)((pos0 + n + KEYS - 1) / KEYS), (unsigned)heads);
     if (b->dtype == DTYPE_BF16)
@@ -54,15 +54,16 @@ static void scores(struct backend *b, const struct attention *a, const struct kv
 /* Of x[first .. last], zeros in the rest of d. */
 __device__ static void softmax_row(const float *x, float *out, int first, int last, int d)
 {
-    float most = -INFINITY, sum = 0;
+    float most = -INFINITY;
+    double sum = 0;
     for (int i = first + (int)threadIdx.x; i <= last; i += blockDim.x)
         most = fmaxf(most, x[i]);
     most = block_max(most);
     for (int i = first + (int)threadIdx.x; i <= last; i += blockDim.x)
-        sum += expf(x[i] - most);
-    sum = block_sum(sum);
+        sum += (double)expf(x[i] - most);
+    float total = (float)block_sum(sum);
     for (int i = threadIdx.x; i < d; i += blockDim.x)
-        out[i] = i < first || i > last ? 0.0f : expf(x[i] - most) / sum;
+        out[i] = i < first || i > last ? 0.0f : expf(x[i] - most) / total;
 }
 
 __global__ void softmax_kernel(int window, const float *x, int pos0, int n, float *out)
@@ -81,7 +82,7 @@ static void softmax(struct backend *b, const struct attention *a, const float *x
                     int heads, float *out)
 {
     struct cuda *c = cuda_of(b);
-    if (c->failed || n <= 0 || heads <= 0)
+    if (!ready(c) || n <= 0 || heads <= 0)
         return;
     softmax_kernel<<<(unsigned)n *(unsigned)heads, THREADS, 0, c->stream>>>(a->window, x, pos0, n,
                                                                             out);
@@ -91,7 +92,7 @@ static void softmax(struct backend *b, const struct attention *a, const float *x
 static void probabilities(struct backend *b, const float *x, float *out, int n, int d)
 {
     struct cuda *c = cuda_of(b);
-    if (c->failed || n <= 0)
+    if (!ready(c) || n <= 0)
         return;
     probabilities_kernel<<<n, THREADS, 0, c->stream>>>(x, out, d);
     launched(c, "probabilities");
@@ -133,7 +134,7 @@ static void mix(struct backend *b, const struct attention *a, const struct kv_vi
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
-    if (c->failed || n <= 0 || heads <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if (!ready(c) || n <= 0 || heads <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
         return;
     dim3 grid((unsigned)n, (unsigned)heads);
     if (b->dtype == DTYPE_BF16)

@@ -37,7 +37,7 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
     int d = table->n_in;
     size_t stride = (size_t)table->out_stride;
     struct ids some;
-    for (int from = 0; from < n && !c->failed; from += IDS) {
+    for (int from = 0; from < n && ready(c); from += IDS) {
         int rows = n - from < IDS ? n - from : IDS;
         for (int i = 0; i < rows; i++)
             some.at[i] = ids[from + i];
@@ -95,7 +95,7 @@ __global__ void gate_kernel(enum activation f, const float *x, const float *y, f
 static void add(struct backend *b, const float *x, const float *y, float *out, size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (c->failed || count == 0)
+    if (join_add(c, x, y, out, count) || !ready(c) || count == 0)
         return;
     add_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, y, out, count);
     launched(c, "add");
@@ -104,7 +104,7 @@ static void add(struct backend *b, const float *x, const float *y, float *out, s
 static void activate(struct backend *b, enum activation f, const float *x, float *out, size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (c->failed || count == 0)
+    if (!ready(c) || count == 0)
         return;
     activate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, out, count);
     launched(c, "activate");
@@ -114,7 +114,7 @@ static void gate(struct backend *b, enum activation f, const float *x, const flo
                  size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (c->failed || count == 0)
+    if (!ready(c) || count == 0)
         return;
     gate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, y, out, count);
     launched(c, "gate");
@@ -143,7 +143,7 @@ static void angles(struct backend *b, const float *inv_freq, int r, float scale,
 {
     struct cuda *c = cuda_of(b);
     size_t count = (size_t)n * (size_t)(r / 2);
-    if (c->failed || count == 0)
+    if (!ready(c) || count == 0)
         return;
     angles_kernel<<<blocks_of(count, 128), 128, 0, c->stream>>>(inv_freq, r, scale, pos0, n, out);
     launched(c, "angles");
@@ -176,7 +176,7 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
 {
     struct cuda *c = cuda_of(b);
     size_t count = (size_t)n * (size_t)heads * (size_t)d_head;
-    if (c->failed || count == 0)
+    if (!ready(c) || count == 0)
         return;
     rope_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, angles, r, style, out,
                                                                       count, heads, d_head);

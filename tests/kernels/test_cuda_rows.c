@@ -235,11 +235,56 @@ static void rows_in_pages(void **state)
     free(got), free(x), free(blank), free(seen);
 }
 
+/* An add, its checkpoint and its norm on one row are launched together, and may write over the
+ * second summand; looked at in between they are not. Both give the same bits. */
+static void joined_rows(void **state)
+{
+    NEEDS_GPU();
+    enum { D = 3000, SAVED = 3, AT = SAVED * D };
+    float *x = random_floats(2 * D), *gains = random_floats(2 * D);
+    float *dg = put_floats(gains, 2 * D);
+    float *found[2][4];
+    for (int apart = 0; apart < 2; apart++) {
+        float *dx = put_floats(x, D), *dy = put_floats(x + D, D), *sum = put_blank(D);
+        float *page = put_blank((size_t)KV_PAGE * D), *scale = put_blank(1), *out = put_blank(D);
+        void *pages[1] = {page};
+        float seen;
+        gpu->add(gpu, dx, dy, sum, D);
+        if (apart)
+            gpu->read(gpu, &seen, sum, sizeof seen);
+        gpu->rows_save(gpu, pages, 0, D, SAVED, 1, sum);
+        gpu->rms(gpu, sum, 1e-5f, scale, 1, D);
+        if (apart)
+            gpu->read(gpu, &seen, scale, sizeof seen);
+        gpu->divide(gpu, sum, scale, dy, 1, D);
+        if (apart)
+            gpu->read(gpu, &seen, dy, sizeof seen);
+        gpu->gain(gpu, dy, dg, dg + D, out, 1, D);
+        found[apart][0] = get_floats(sum, D);
+        found[apart][1] = blank_floats(D);
+        gpu->read(gpu, found[apart][1], page + AT, D * sizeof(float));
+        found[apart][2] = get_floats(dy, D);
+        found[apart][3] = get_floats(out, D);
+        gpu->free(gpu, dx);
+        gpu->free(gpu, page);
+        gpu->free(gpu, scale);
+    }
+    for (int i = 0; i < D; i++)
+        assert_true(found[0][0][i] == x[i] + x[D + i] && found[0][1][i] == found[0][0][i]);
+    for (int k = 0; k < 4; k++) {
+        assert_memory_equal(found[0][k], found[1][k], D * sizeof(float));
+        free(found[0][k]), free(found[1][k]);
+    }
+    gpu->free(gpu, dg);
+    free(x), free(gains);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_holds_what_was_written),
         cmocka_unit_test(norms),
+        cmocka_unit_test(joined_rows),
         cmocka_unit_test(elements),
         cmocka_unit_test(embeddings),
         cmocka_unit_test(rotations),
