@@ -62,11 +62,12 @@ const struct cell *cells_at(const struct cells *c, int x, int y)
 
 void cells_add_row(const struct cells *c, int y, struct text *out)
 {
-    int n = c->w;
-    while (n > 0 && strcmp(cells_at(c, n - 1, y)->glyph, " ") == 0)
+    const struct cell *row = cells_at(c, 0, y);
+    int n = row ? c->w : 0;
+    while (n > 0 && strcmp(row[n - 1].glyph, " ") == 0)
         n--;
     for (int x = 0; x < n; x++)
-        text_add(out, cells_at(c, x, y)->glyph);
+        text_add(out, row[x].glyph);
 }
 
 void cells_add_text(const struct cells *c, struct text *out)

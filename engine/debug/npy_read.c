@@ -104,7 +104,7 @@ static double element(const struct npy *f, const char *p)
         x |= (uint64_t)(unsigned char)b[i] << (8 * i);
     if (f->kind != 'i')
         return (double)x;
-    unsigned unused = 64 - 8 * (unsigned)f->size;
+    unsigned unused = f->size > 0 && f->size < 8 ? 64 - 8 * (unsigned)f->size : 0;
     return (double)((int64_t)(x << unused) >> unused);
 }
 

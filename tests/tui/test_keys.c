@@ -126,7 +126,7 @@ static void test_random_keys(void **s)
     (void)s;
     assert_non_null(program);
     assert_non_null(model);
-    int n = keys ? atoi(keys) : 2000, left = 0;
+    int n = keys ? (int)strtol(keys, NULL, 10) : 2000, left = 0;
     seed = 88172645463325252u ^ (start ? strtoull(start, NULL, 10) : 1);
     snprintf(config, sizeof config, "XDG_CONFIG_HOME=%s/config", folder_path());
     snprintf(state, sizeof state, "XDG_STATE_HOME=%s/state", folder_path());

@@ -172,7 +172,7 @@ static void compare(struct walker *w)
         if (!a || !trace_read(&w->session.trace, which, 0, n, 0, 0, 0, a, &err) ||
             !trace_read(&fresh.trace, which, 0, n, 0, 0, 0, a + count, &err))
             lost(w, err.text);
-        if (memcmp(a, a + count, count * sizeof *a) != 0)
+        else if (memcmp(a, a + count, count * sizeof *a) != 0)
             lost(w, "other bits than a fresh run's");
         free(a);
     }
