@@ -375,7 +375,7 @@ bool patch_list(struct console *c, struct arguments *a, struct error *err)
     return true;
 }
 
-/* The number behind "patch", behind delete, enable and disable. */
+/* The number behind "patch", behind enable and disable. */
 static bool read_id(struct arguments *a, int *id, struct error *err)
 {
     int column = arguments_column(a);
@@ -385,14 +385,37 @@ static bool read_id(struct arguments *a, int *id, struct error *err)
            arguments_done(a, err);
 }
 
+/* delete patch N M ...; delete patch alone: all of them. A wrong number leaves all as they are. */
+static bool delete_patches(struct console *c, struct arguments *a, struct error *err)
+{
+    struct patches *p = &c->session->patches;
+    const int before = p->n;
+    const size_t numbers = a->at;
+    int id = 0;
+    while (!arguments_end(a))
+        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err))
+            return false;
+        else if (!patches_find(p, id))
+            return error_set(err, ERR_USAGE, "there is no patch %d", id);
+    a->at = numbers;
+    if (arguments_end(a))
+        while (p->n > 0)
+            if (!patches_remove(p, p->list[p->n - 1].id, err))
+                return false;
+    while (!arguments_end(a))
+        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err) ||
+            (patches_find(p, id) && !patches_remove(p, id, err)))
+            return false;
+    return p->n == before || settle(c, err);
+}
+
 static bool run_delete(struct console *c, struct arguments *a, struct error *err)
 {
-    int id = 0;
     if (arguments_take(a, "display"))
         return display_delete(c, a, err);
     if (!arguments_take(a, "patch"))
         return break_delete(c, a, err);
-    return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
+    return delete_patches(c, a, err);
 }
 
 static bool run_enable(struct console *c, struct arguments *a, struct error *err)
@@ -441,9 +464,10 @@ const struct command command_patch = {
 const struct command command_delete = {
     .name = "delete",
     .aliases = "d",
-    .usage = "delete [patch|display] [N]",
-    .brief = "take a breakpoint or a patch away",
-    .help = "Without the patch the earlier bits come back.",
+    .usage = "delete [patch|display] [N...]",
+    .brief = "take breakpoints or patches away",
+    .help = "Without a number all breakpoints go; delete patch takes all patches away.\n"
+            "Without a patch the earlier bits come back.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,
