@@ -451,7 +451,8 @@ const struct command command_patch = {
         "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20];\n"
         "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
-        "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
+        "that come later; -1 is the last token as it is now, and stays there. Layers may be *.z\n"
+        "or 3-5.z. mean is over the known positions.\n"
         "patch token puts another token at a position: one in quotes, or an id.\n"
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,

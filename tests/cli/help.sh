@@ -16,7 +16,7 @@ done
 run 1 --batch --ids '1 2 3' -ex 'top/a' $model; says err 'top takes no /'
 
 # The parts that dla leaves out come with /a, and add up to the same logit.
-run 0 --batch --ids '1 2 3' -ex finish -ex 'dla 3' -ex 'dla/a 3' $model
+run 0 --batch -ex 'run Mary' -ex finish -ex 'dla " was"' -ex 'dla/a " was"' tests/models/demo
 [ "$(grep -c '^logit of ' "$out")" = 2 ] && [ "$(grep '^logit of ' "$out" | uniq | wc -l)" = 1 ] ||
     fail 'dla and dla/a tell two logits'
 [ "$(grep -c 'dla/a shows them' "$out")" = 1 ] || fail 'dla leaves out nothing, or dla/a does'
