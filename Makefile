@@ -250,6 +250,9 @@ install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/midpass/midpass $(DESTDIR)$(PREFIX)/bin/midpass
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 tui/midpass.1
+	install -D -m 644 tui/completion/midpass.bash \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions/midpass
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/zsh/site-functions tui/completion/_midpass
 clean: ## remove build/
 	rm -rf build
 help: ## this list
