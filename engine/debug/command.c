@@ -128,15 +128,8 @@ void console_fini(struct console *c)
     c->repeat = NULL;
 }
 
-static bool other_tokens(const struct snapshot *before, const struct session *s)
-{
-    size_t n = (size_t)s->trace.n_ids;
-    return before->n_ids != s->trace.n_ids ||
-           (n > 0 && memcmp(before->ids, s->trace.ids, n * sizeof *before->ids) != 0);
-}
-
 /* Runs a command, and keeps the state before it if it was changed, so that undo finds it. A motion
- * changes something only where it samples tokens. */
+ * changes something only where it samples tokens; an edit that was interrupted holds. */
 static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
                          struct error *err)
 {
@@ -150,8 +143,8 @@ static bool run_undoable(struct console *c, const struct command *command, struc
         return command->run(c, a, err);
     }
     bool ok = command->run(c, a, err);
-    bool changed =
-        command->theme != THEME_RUN ? ok : other_tokens(&before, s) || prompts != s->prompts;
+    bool changed = (ok && command->theme != THEME_RUN) || snapshot_differs(&before, s) ||
+                   prompts != s->prompts;
     if (changed && !history_add(&c->history, a->line, &before, &why))
         snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
     snapshot_fini(&before, c->ledger);
