@@ -30,8 +30,12 @@ export HF_HUB_CACHE=$folder/hub
 mkdir -p "$HF_HUB_CACHE/models--openai--gpt2/snapshots" "$HF_HUB_CACHE/models--some-org--a--b/snapshots" \
     "$HF_HUB_CACHE/models--none--yet" "$folder/at/one two" "$folder/at/other"
 touch "$folder/at/one.mp"
+# A name is a name, whatever it looks like.
+mkdir -p "$HF_HUB_CACHE/models--zz--\$(touch ${folder##*/}.ran)/snapshots"
 
 offers 'openai/gpt2' open
+offers "zz/\$(touch ${folder##*/}.ran)" zz
+[ ! -e "${folder##*/}.ran" ] || { rm "${folder##*/}.ran"; fail 'a name was run'; }
 offers 'openai/gpt2' --batch -ex 'run Hello' --ctx 4 openai/
 offers 'some-org/a--b' some
 offers 'gpt2' gp
