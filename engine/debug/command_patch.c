@@ -176,15 +176,25 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     return ok;
 }
 
+/* Nothing is left; a position that comes too late is told where it belongs. */
+static bool operation_done(struct arguments *a, struct error *err)
+{
+    int column = arguments_column(a);
+    if (arguments_take(a, "at"))
+        return error_at(err, ERR_USAGE, column,
+                        "\"at POS\" stands right behind the site, as in 5.z[6] at -1 zero");
+    return arguments_done(a, err);
+}
+
 /* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR", "from FILE". */
 static bool read_operation(struct console *c, struct arguments *a, struct patch_spec *spec,
                            struct value *operand, struct error *err)
 {
     int column = arguments_column(a);
     if (arguments_take(a, "zero"))
-        return arguments_done(a, err);
+        return operation_done(a, err);
     if (arguments_take(a, "mean"))
-        return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
+        return operation_done(a, err) && mean_over_positions(c, spec, operand, err);
     if (arguments_take(a, "from")) {
         char name[64];
         if (c->untrusted)

@@ -38,6 +38,11 @@ printf 'patch 1.z[0] zero\ndelete patch 1 9\ninfo patches\n' |
     "$MIDPASS" --plain --ids "$ids" $model >"$out" 2>"$err"
 says err 'there is no patch 9'; [ "$(grep -c '^Patch 1 at' "$out")" = 2 ] || fail 'patch 1 is gone'
 
+# A position behind the operation is told where it belongs.
+run 1 --batch --ids "$ids" -ex 'patch 1.z[0] zero at -1' $model
+says err '"at POS" stands right behind the site'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[0] mean over' $model; says err 'nothing more is expected here'
+
 # Another token: as if the prompt had it, and back.
 run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -ex 'info hash' \
     -ex tokens -ex 'info patches' -ex "save session $folder/token" -ex 'disable patch 1' \
