@@ -183,6 +183,7 @@ static bool list_one(struct console *c, int i, struct error *err)
     struct text text;
     char name[8];
     bool present, fits = continuation_fits(s, i, &present), ok = true;
+    int n = k->n > k->n_prompt ? k->n - k->n_prompt : 0; /* a script may have said anything */
     text_init(&text, c->ledger, MEM_VIEWS);
     for (int t = fits ? k->n_prompt : 0; ok && t < k->n; t++)
         ok = session_piece(s, k->ids[t], &text, err);
@@ -202,8 +203,8 @@ static bool list_one(struct console *c, int i, struct error *err)
             report_string(r, "text", text.data ? text.data : "", text.n);
         ok = report_end(r, err);
     } else if (ok) {
-        text_printf(&r->text, "%s%-3s %4d token%s  ", present ? "=> " : "   ", name,
-                    k->n - k->n_prompt, k->n - k->n_prompt == 1 ? " " : "s");
+        text_printf(&r->text, "%s%-3s %4d token%s  ", present ? "=> " : "   ", name, n,
+                    n == 1 ? " " : "s");
         text_printf(&r->text, k->patches[0] ? "patches %s  " : "no patches  ", k->patches);
         text_add(&r->text, fits ? "" : "of another prompt  ");
         text_add_shown(&r->text, text.data ? text.data : "", text.n < 200 ? text.n : 200, true);
