@@ -119,14 +119,14 @@ static void draw_point(const struct points_panel *p, struct region r, int y, int
     const struct theme *t = p->base.view->theme;
     const struct point *o = &p->point[i];
     struct style s = theme_style(t, o->enabled ? ROLE_TEXT : ROLE_DIM);
-    enum sign sign = !o->enabled ? SIGN_DISABLED : o->patch ? SIGN_PATCH : SIGN_BREAKPOINT;
+    enum sign on = o->patch ? SIGN_PATCH : SIGN_BREAKPOINT;
+    enum sign off = o->patch ? SIGN_PATCH_OFF : SIGN_DISABLED;
     char receipt[120];
-    region_put(r, 0, y, o->patch && !o->enabled ? "p" : theme_sign(t, sign),
+    region_put(r, 0, y, theme_sign(t, o->enabled ? on : off),
                theme_style(t, o->patch ? ROLE_PATCH : ROLE_BREAKPOINT));
     int x = 2 + region_printf(r, 2, y, s, "%d ", o->id);
     add_receipt(o, receipt, sizeof receipt);
-    /* What was typed has its condition in it, unless that was changed afterwards; the receipt
-     * gets what is left. */
+    /* The receipt gets what is left. */
     int room = text_columns(receipt) + 2, left = r.w - x;
     bool both = left >= room + 12;
     int text = text_columns(p->strings.data + o->text);
