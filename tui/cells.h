@@ -64,8 +64,8 @@ void region_put(struct region r, int x, int y, const char *glyph, struct style s
  * byte or not UTF-8 is drawn as "?". A wide character that would be cut is a blank. Returns the
  * columns drawn. */
 int region_text(struct region r, int x, int y, int max, const char *s, struct style st);
-/* The same of the first n bytes, which are whole glyphs. */
-int region_text_bytes(struct region r, int x, int y, int max, const char *s, size_t n,
+/* The same of so many bytes of s, which are whole glyphs. */
+int region_text_bytes(struct region r, int x, int y, int max, const char *s, size_t bytes,
                       struct style st);
 /* As region_text; a string longer than max ends in the ellipsis given. */
 int region_text_cut(struct region r, int x, int y, int max, const char *s, const char *ellipsis,
