@@ -268,6 +268,33 @@ static void test_other_panels_mark_it(void **state)
     close_model(&f);
 }
 
+/* Also where there is room for little: in a third of 120 columns. */
+static void test_lens_shows_before_and_after(void **state)
+{
+    struct fixture f;
+    struct text t;
+    (void)state;
+    open_model(&f);
+    command(&f, "ids 3 7 1 3 7 1");
+    command(&f, "finish");
+    command(&f, "goto 5 logits");
+    struct panel *p = open_named(&f, panels_find("lens"));
+    screen_show(p, 39, 10, &f.cells);
+    command(&f, "patch 1.resid_post scale -1");
+    screen_show(p, 39, 10, &f.cells);
+    text_init(&t, f.ledger, MEM_OTHER);
+    cells_add_row(&f.cells, 0, &t);
+    assert_non_null(strstr(t.data, "now < before"));
+    text_clear(&t);
+    cells_add_row(&f.cells, 2, &t);
+    const char *sign = strchr(t.data, '<');
+    assert_non_null(sign);
+    assert_true(sign && strchr(sign, '.')); /* the probability that was */
+    text_fini(&t);
+    panel_close(p);
+    close_model(&f);
+}
+
 static void test_memory_is_the_ledgers(void **state)
 {
     struct fixture f;
@@ -357,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_program_marks_what_is_set),
         cmocka_unit_test(test_other_panels_mark_it),
+        cmocka_unit_test(test_lens_shows_before_and_after),
         cmocka_unit_test(test_memory_is_the_ledgers),
         cmocka_unit_test(test_random_keys),
     };
