@@ -174,7 +174,7 @@ void prompt_stop(void)
         return;
     prompt_close();
     it.started = false;
-    clear_history();
+    rl_clear_history(); /* with what was undone in its lines */
     rl_instream = rl_outstream = NULL;
     fclose(it.nowhere);
     free(it.line);
