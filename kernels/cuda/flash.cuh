@@ -82,8 +82,8 @@ __device__ static __forceinline__ void hide(float s[KEYS / 8][4], int window, in
 /* Turns the scores of one of the lane's two rows, `half`, into weights. Returns what all that was
  * added up for the row before is to be multiplied with. */
 template <int KEYS>
-__device__ static __forceinline__ float weigh(float s[KEYS / 8][4], int half, float scale, float *most,
-                                     float *sum)
+__device__ static __forceinline__ float weigh(float s[KEYS / 8][4], int half, float scale,
+                                              float *most, float *sum)
 {
     float top = *most, added = 0;
 #pragma unroll
@@ -117,7 +117,7 @@ __device__ static __forceinline__ void shrink_row(float o[H / 8][4], int half, f
 /* The lane's two rows of 16 that begin at row0, divided by their weights' sums. */
 template <int H>
 __device__ static __forceinline__ void write_rows(const struct flash &f, int head, int row0,
-                                         const float sum[2], const float o[H / 8][4])
+                                                  const float sum[2], const float o[H / 8][4])
 {
     int lane = threadIdx.x % 32;
 #pragma unroll

@@ -83,7 +83,8 @@ __device__ static void fetch_tile(const struct flash &f, size_t offset, int g, i
     for (int i = threadIdx.x; i < KEYS * chunks; i += THREADS) {
         int s = i / chunks, e = i % chunks * 8;
         bool there = s0 + s < keys;
-        fetch(address_of(&to->at[s][e]), paged<bf16>(f.kv, offset, g, there ? s0 + s : s0) + e, there);
+        fetch(address_of(&to->at[s][e]), paged<bf16>(f.kv, offset, g, there ? s0 + s : s0) + e,
+              there);
     }
 }
 

@@ -1,10 +1,9 @@
-/* flash_wgmma.cu - many queries on Hopper's tensor cores, in bfloat16: what flash_bf16.cu does, with
- * products that a warpgroup starts and waits for, and a warpgroup that does nothing but fetch.
+/* flash_wgmma.cu - many queries on Hopper's tensor cores, in bfloat16: what flash_bf16.cu does,
+ * with products that a warpgroup starts and waits for, and a warpgroup that does nothing but fetch.
  *
- * A block takes 64 queries of one head a group, against tiles of 128 keys. The groups are not in step:
- * one multiplies while another takes exponentials. */
+ * A block takes 64 queries of one head a group, against tiles of 128 keys. The groups are not in
+ * step: one multiplies while another takes exponentials. */
 #include "kernels/cuda/flash.cuh"
-#include <stdlib.h>
 
 #ifdef MIDPASS_SM_90A
 #include "kernels/cuda/wgmma.cuh"
@@ -30,8 +29,8 @@ template <int H, int GROUPS> struct room {
 
 /* Two pages a warp, each a run of memory: [KV_PAGE, h] of a head. */
 template <int H>
-__device__ static __forceinline__ void fetch_tile(const struct flash &f, size_t offset, int g, int s0,
-                                  const int to[H / 16], unsigned tile)
+__device__ static __forceinline__ void fetch_tile(const struct flash &f, size_t offset, int g,
+                                                  int s0, const int to[H / 16], unsigned tile)
 {
     int warp = threadIdx.x % GROUP / 32, lane = threadIdx.x % 32, keys = f.pos0 + f.n;
 #pragma unroll 1
@@ -47,8 +46,9 @@ __device__ static __forceinline__ void fetch_tile(const struct flash &f, size_t 
 }
 
 template <int H, int GROUPS>
-__device__ static __forceinline__ void fetch_all(const struct flash &f, struct room<H, GROUPS> *mine, int g,
-                                 int start, int tiles)
+__device__ static __forceinline__ void fetch_all(const struct flash &f,
+                                                 struct room<H, GROUPS> *mine, int g, int start,
+                                                 int tiles)
 {
     int to[H / 16];
 #pragma unroll
@@ -85,7 +85,8 @@ __device__ static __forceinline__ void leave(struct gate *gate, int i)
 
 /* The group's queries, rounded; zeros where there are none. */
 template <int H>
-__device__ static __forceinline__ void load_queries(const struct flash &f, int head, int row0, unsigned char *to)
+__device__ static __forceinline__ void load_queries(const struct flash &f, int head, int row0,
+                                                    unsigned char *to)
 {
     for (int i = threadIdx.x % GROUP; i < OWN * (H / 8); i += GROUP) {
         int row = i / (H / 8), e = i % (H / 8) * 8;
@@ -101,7 +102,8 @@ __device__ static __forceinline__ void load_queries(const struct flash &f, int h
 }
 
 template <int H>
-__device__ static __forceinline__ void start_scores(unsigned queries, unsigned keys, float s[KEYS / 8][4])
+__device__ static __forceinline__ void start_scores(unsigned queries, unsigned keys,
+                                                    float s[KEYS / 8][4])
 {
     products_begin();
 #pragma unroll
@@ -114,7 +116,8 @@ __device__ static __forceinline__ void start_scores(unsigned queries, unsigned k
 }
 
 template <int H>
-__device__ static __forceinline__ void start_mix(const unsigned p[KEYS / 16][4], unsigned values, float o[H / 8][4])
+__device__ static __forceinline__ void start_mix(const unsigned p[KEYS / 16][4], unsigned values,
+                                                 float o[H / 8][4])
 {
     products_begin();
 #pragma unroll
@@ -123,7 +126,8 @@ __device__ static __forceinline__ void start_mix(const unsigned p[KEYS / 16][4],
     products_commit();
 }
 
-__device__ static __forceinline__ void pack_weights(const float s[KEYS / 8][4], unsigned p[KEYS / 16][4])
+__device__ static __forceinline__ void pack_weights(const float s[KEYS / 8][4],
+                                                    unsigned p[KEYS / 16][4])
 {
 #pragma unroll
     for (int j = 0; j < KEYS / 16; j++)
@@ -133,7 +137,8 @@ __device__ static __forceinline__ void pack_weights(const float s[KEYS / 8][4], 
 }
 
 /* Whether a value of the tile is no finite number; the same in the whole group. */
-template <int H> __device__ static __forceinline__ bool has_odd(const unsigned char *values, int barrier)
+template <int H>
+__device__ static __forceinline__ bool has_odd(const unsigned char *values, int barrier)
 {
     unsigned odd = 0;
     for (int i = threadIdx.x % GROUP; i < KEYS * H / 8; i += GROUP) {
@@ -147,8 +152,9 @@ template <int H> __device__ static __forceinline__ bool has_odd(const unsigned c
  * would spoil the queries that do not see it, so a key is only multiplied where it is seen.
  * t: the position of the lane's first row. */
 template <int H>
-__device__ static __forceinline__ void mix_seen(const unsigned p[KEYS / 16][4], const unsigned char *values,
-                                int window, int s0, int t, float o[H / 8][4])
+__device__ static __forceinline__ void mix_seen(const unsigned p[KEYS / 16][4],
+                                                const unsigned char *values, int window, int s0,
+                                                int t, float o[H / 8][4])
 {
     int lane = threadIdx.x % 32, first0 = first_visible(window, t);
     int first1 = first_visible(window, t + 8);
@@ -183,8 +189,9 @@ template <int H> struct mixed {
 
 /* One tile by itself. cut: some of its keys are not seen by some of the queries. */
 template <int H, int GROUPS>
-__device__ static __forceinline__ void one_tile(const struct flash &f, struct room<H, GROUPS> *mine, int group,
-                                int i, int s0, int t, bool cut, struct mixed<H> *m)
+__device__ static __forceinline__ void one_tile(const struct flash &f, struct room<H, GROUPS> *mine,
+                                                int group, int i, int s0, int t, bool cut,
+                                                struct mixed<H> *m)
 {
     float s[KEYS / 8][4];
     unsigned p[KEYS / 16][4];
@@ -223,8 +230,9 @@ __device__ static __forceinline__ void pass_tiles(struct room<H, GROUPS> *mine, 
 }
 
 template <int H, int GROUPS>
-__device__ static __forceinline__ void attend_group(const struct flash &f, struct room<H, GROUPS> *mine, int group,
-                                    int head, int block0, int start, int tiles)
+__device__ static __forceinline__ void attend_group(const struct flash &f,
+                                                    struct room<H, GROUPS> *mine, int group,
+                                                    int head, int block0, int start, int tiles)
 {
     int row0 = block0 + group * OWN, t0 = f.pos0 + row0; /* of the group's first row */
     int rows = f.n - row0 < OWN ? f.n - row0 : OWN, window = f.a.window;
@@ -234,7 +242,11 @@ __device__ static __forceinline__ void attend_group(const struct flash &f, struc
     int to = rows > 0 ? (t0 + rows - 1 - start) / KEYS + 1 : 0;
     int whole = (first_visible(window, t0 + OWN - 1) - start + KEYS - 1) / KEYS;
     int whole_end = (t0 + 1 - start) / KEYS;
-    struct mixed<H> m = {{}, {-INFINITY, -INFINITY}, {}};
+    struct mixed<H> m = {
+        {}, {-INFINITY, -INFINITY},
+        {
+        }
+    };
     load_queries<H>(f, head, row0, mine->queries[group]);
     tensor_fence();
     group_any(1 + group, false);
@@ -305,7 +317,7 @@ bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pa
         return false;
     switch (a->d_head) {
     case 64:
-        getenv("V") ? run<64, 2>(c, &f) : run<64, 3>(c, &f);
+        run<64, 3>(c, &f);
         return true;
     case 96:
         run<96, 2>(c, &f);

@@ -78,8 +78,9 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, int 
     struct cuda *c = cuda_of(b);
     if (n == 1 && join_save(c, (char *)pages[pos0 / KV_PAGE] + offset, d, pos0 % KV_PAGE, rows))
         return;
-    void *const *list =
-        !ready(c) || n <= 0 || d <= 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list = !ready(c) || n <= 0 || d <= 0
+                            ? NULL
+                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
     rows_kernel<true><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, (float *)rows);
@@ -90,8 +91,9 @@ static void rows_load(struct backend *b, void *const *pages, size_t offset, int 
                       float *rows)
 {
     struct cuda *c = cuda_of(b);
-    void *const *list =
-        !ready(c) || n <= 0 || d <= 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list = !ready(c) || n <= 0 || d <= 0
+                            ? NULL
+                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
     rows_kernel<false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);

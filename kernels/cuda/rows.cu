@@ -79,7 +79,8 @@ static bool fours(size_t count, const float *x, const float *y, const float *out
     return count % 4 == 0 && ((uintptr_t)x | (uintptr_t)y | (uintptr_t)out) % 16 == 0;
 }
 
-template <int N> __global__ void add_kernel(const float *x, const float *y, float *out, size_t count)
+template <int N>
+__global__ void add_kernel(const float *x, const float *y, float *out, size_t count)
 {
     FOR_EACH(i, count / N)
     {

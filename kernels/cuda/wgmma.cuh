@@ -1,5 +1,5 @@
-/* wgmma.cuh - Hopper's instructions as functions: products of a warpgroup (four warps), barriers that
- * count, registers that change hands. Only for sm_90a.
+/* wgmma.cuh - Hopper's instructions as functions: products of a warpgroup (four warps), barriers
+ * that count, registers that change hands. Only for sm_90a.
  *
  * Matrices lie in shared memory in blocks of 32 columns, 64 bytes a row, rows one behind the other,
  * the 16-byte pieces of a row swapped so that eight rows of one column lie in different banks
@@ -55,7 +55,8 @@ template <int LEFT> __device__ static __forceinline__ void products_wait(void)
     TO_47 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
 /* d[64 x 128] = a[64 x 16] b[128 x 16]^T, or added to d; both in shared memory, rows being rows. */
-__device__ static __forceinline__ void multiply_rows(float d[16][4], uint64_t a, uint64_t b, bool add)
+__device__ static __forceinline__ void multiply_rows(float d[16][4], uint64_t a, uint64_t b,
+                                                     bool add)
 {
     asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
                  "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" TO_63 "}, "
@@ -66,7 +67,8 @@ __device__ static __forceinline__ void multiply_rows(float d[16][4], uint64_t a,
 
 /* d[64 x N] += a[64 x 16] b[16 x N], N 64, 96 or 128; a in registers, b in shared memory. */
 template <int N>
-__device__ static __forceinline__ void multiply_mix(float d[N / 8][4], const unsigned a[4], uint64_t b)
+__device__ static __forceinline__ void multiply_mix(float d[N / 8][4], const unsigned a[4],
+                                                    uint64_t b)
 {
     if constexpr (N == 64)
         asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" TO_31 "}, "
