@@ -15,16 +15,16 @@ static const struct command *const commands[] = {
     &command_token,        &command_step,          &command_stepi,        &command_next,
     &command_until,        &command_goto,          &command_reverse_step, &command_reverse_stepi,
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
-    &command_generate,     &command_print,         &command_output,       &command_examine,
-    &command_top,          &command_lens,          &command_dla,          &command_heads,
-    &command_attn,         &command_info,          &command_break,        &command_tbreak,
-    &command_condition,    &command_ignore,        &command_watch,        &command_catch,
-    &command_commands,     &command_end,           &command_display,      &command_undisplay,
-    &command_undo,         &command_redo,          &command_patch,        &command_delete,
-    &command_enable,       &command_disable,       &command_save,         &command_dump,
-    &command_load,         &command_export,        &command_log,          &command_restore,
-    &command_set,          &command_echo,          &command_source,       &command_shell,
-    &command_help,         &command_quit,
+    &command_generate,     &command_regenerate,    &command_recall,       &command_print,
+    &command_output,       &command_examine,       &command_top,          &command_lens,
+    &command_dla,          &command_heads,         &command_attn,         &command_info,
+    &command_break,        &command_tbreak,        &command_condition,    &command_ignore,
+    &command_watch,        &command_catch,         &command_commands,     &command_end,
+    &command_display,      &command_undisplay,     &command_undo,         &command_redo,
+    &command_patch,        &command_delete,        &command_enable,       &command_disable,
+    &command_save,         &command_dump,          &command_load,         &command_export,
+    &command_log,          &command_restore,       &command_set,          &command_echo,
+    &command_source,       &command_shell,         &command_help,         &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -129,14 +129,13 @@ void console_fini(struct console *c)
 }
 
 /* Runs a command, and keeps the state before it if it was changed, so that undo finds it. A motion
- * changes something only where it samples tokens. */
+ * changes something only where it samples tokens; an edit that was interrupted holds. */
 static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
                          struct error *err)
 {
     struct snapshot before;
     struct error why = {0};
     struct session *s = c->session;
-    int n_ids = s->trace.n_ids;
     unsigned prompts = s->prompts;
     if (!command->undoable || !snapshot_take(&before, s, &why)) {
         if (why.code)
@@ -144,8 +143,8 @@ static bool run_undoable(struct console *c, const struct command *command, struc
         return command->run(c, a, err);
     }
     bool ok = command->run(c, a, err);
-    bool changed =
-        command->theme != THEME_RUN ? ok : n_ids != s->trace.n_ids || prompts != s->prompts;
+    bool changed = (ok && command->theme != THEME_RUN) || snapshot_differs(&before, s) ||
+                   prompts != s->prompts;
     if (changed && !history_add(&c->history, a->line, &before, &why))
         snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
     snapshot_fini(&before, c->ledger);

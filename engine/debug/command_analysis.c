@@ -75,6 +75,10 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
         report_close(r, '}');
         return report_trickle(r, err);
     }
+    if (isnan(p)) {
+        text_printf(&r->text, "%-14s      nan      -  the logits hold NaN\n", name);
+        return report_trickle(r, err);
+    }
     text_printf(&r->text, "%-14s %8.6f %6d  ", name, p, rank);
     for (int i = 0; i < n; i++) {
         text_add(&r->text, i ? "  " : "");

@@ -331,6 +331,7 @@ static const struct topic {
     {"memory", "where every byte is", info_memory},
     {"tokens", "the sequence", info_tokens},
     {"breakpoints", "where it stops, and how often it has", break_list},
+    {"continuations", "what was generated before, and kept", continuation_list},
     {"history", "what undo and redo would bring back", undo_list},
     {"display", "what is shown behind every stop", display_list},
     {"patches", "the edits that hold, and what each one did", patch_list},
@@ -339,9 +340,9 @@ static const struct topic {
 };
 #define N_TOPICS ((int)(sizeof topics / sizeof topics[0]))
 
-static const char *const topic_words[] = {"model",  "sites",       "program", "memory",
-                                          "tokens", "breakpoints", "display", "patches",
-                                          "timing", "hash",        "history", NULL};
+static const char *const topic_words[] = {
+    "model",   "sites",  "program", "memory",  "tokens",        "breakpoints", "display",
+    "patches", "timing", "hash",    "history", "continuations", NULL};
 
 static bool run_info(struct console *c, struct arguments *a, struct error *err)
 {
@@ -350,7 +351,7 @@ static bool run_info(struct console *c, struct arguments *a, struct error *err)
     size_t at = 0;
     if (arguments_end(a) && !c->report->json) {
         for (int i = 0; i < N_TOPICS; i++)
-            text_printf(&c->report->text, "info %-8s  %s\n", topics[i].name, topics[i].brief);
+            text_printf(&c->report->text, "info %-13s  %s\n", topics[i].name, topics[i].brief);
         return report_send(c->report, err);
     }
     if (!arguments_string(a, "a topic", word, sizeof word, err))

@@ -48,6 +48,14 @@ bool console_eval(struct console *c, const struct arguments *a, size_t at, size_
 /* `$name = EXPR`: *found is false, without an error, for any other line. */
 bool console_assign(struct console *c, struct arguments *a, bool *found, struct error *err);
 
+/* ---- motions (command_run.c, command_generate.c) ---- */
+
+/* Says where a motion that began at a place ended, also where it could not go all the way. */
+bool motion_end(struct console *c, const char *why, bool ok, int position, int op,
+                struct error *err);
+/* What follows info continuations. */
+bool continuation_list(struct console *c, struct arguments *a, struct error *err);
+
 /* ---- edits (command_patch.c) ---- */
 
 /* What follows `set` if it is a site: an edit at this position. And `info patches`. */
@@ -115,6 +123,6 @@ extern const struct command command_attn, command_lens, command_dla, command_hea
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
     command_commands, command_undo, command_redo, command_end, command_display, command_undisplay,
-    command_load, command_export, command_log, command_restore;
+    command_load, command_export, command_log, command_restore, command_regenerate, command_recall;
 
 #endif

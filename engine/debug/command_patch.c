@@ -4,6 +4,7 @@
 #include "engine/debug/place.h"
 #include "engine/debug/session_scope.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,7 +268,8 @@ static bool say_patch(struct console *c, const struct patch *p, const char *why,
     text_add_shown(&r->text, p->text, strlen(p->text), false);
     if (p->fired)
         text_printf(&r->text, "\n  changed %ld row%s, the last one's norm from %g to %g\n",
-                    p->fired, p->fired == 1 ? "" : "s", p->norm_before, p->norm_after);
+                    p->fired, p->fired == 1 ? "" : "s", fabs(p->norm_before),
+                    fabs(p->norm_after)); /* no -nan */
     else
         text_add(&r->text, "\n  has not fired yet\n");
     return report_send(r, err);

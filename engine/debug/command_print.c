@@ -5,6 +5,7 @@
 #include "engine/debug/place.h"
 #include "engine/debug/session_scope.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,6 +231,11 @@ static bool list_top(struct console *c, const float *logits, struct top_entry *b
         text_printf(&r->text, "behind #%d ", s->position);
         if (!place_add_token(&r->text, s, s->trace.ids[s->position], err))
             return false;
+        /* One NaN among the logits, and no token has a probability. */
+        if (n > 0 && isnan(best[0].probability)) {
+            text_add(&r->text, ": the logits hold NaN, so no token has a probability\n");
+            return report_send(r, err);
+        }
         text_add(&r->text, ":\nrank  probability  logit      id  token\n");
     }
     for (int i = 0; i < n; i++)

@@ -22,23 +22,59 @@ static bool needs_prompt(const struct console *c, struct error *err)
     return c->session->has_prompt || error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
 }
 
+/* The ids that are left on the line, from mem_alloc (MEM_OTHER); NULL and *err. */
+static int32_t *read_ids(struct console *c, struct arguments *a, int *n, struct error *err)
+{
+    size_t room = (a->n - a->at) / 2 + 1;
+    int vocab = c->session->model.config.n_vocab;
+    int32_t *ids = mem_alloc_array(c->ledger, MEM_OTHER, room, sizeof *ids, err);
+    bool ok = ids != NULL;
+    for (*n = 0; ok && !arguments_end(a);) {
+        int id, column = arguments_column(a);
+        ok = read_int(a, "a token's id", 0, &id, err);
+        if (ok && id >= vocab)
+            ok = error_at(err, ERR_USAGE, column, "token id %d is outside the vocabulary (0 to %d)",
+                          id, vocab - 1);
+        if (ok)
+            ids[(*n)++] = id;
+    }
+    if (ok)
+        return ids;
+    mem_free(c->ledger, ids);
+    return NULL;
+}
+
 /* tokens N...: as if they had been generated. */
 static bool restore_tokens(struct console *c, struct arguments *a, struct error *err)
 {
-    struct session *s = c->session;
-    size_t room = (a->n - a->at) / 2 + 1;
-    int n = 0;
-    if (!needs_prompt(c, err))
+    int n;
+    int32_t *ids = needs_prompt(c, err) ? read_ids(c, a, &n, err) : NULL;
+    bool ok = ids && session_append(c->session, ids, n, err);
+    mem_free(c->ledger, ids);
+    return ok;
+}
+
+/* continuation N "PATCHES" ID... ("-": none): kept ones, in order; continuation + ID...: more of
+ * the last. */
+static bool restore_continuation(struct console *c, struct arguments *a, struct error *err)
+{
+    struct continuations *all = &c->session->continuations;
+    char patches[CONTINUATION_PATCHES] = "";
+    int n, n_prompt = 0, column = arguments_column(a);
+    bool more = arguments_symbol(a, '+');
+    if (!more && (!read_int(a, "a count of tokens", 1, &n_prompt, err) ||
+                  !arguments_string(a, "numbers of patches", patches, sizeof patches, err)))
         return false;
-    int32_t *ids = mem_alloc_array(c->ledger, MEM_OTHER, room, sizeof *ids, err);
+    if (more && all->n == 0)
+        return error_at(err, ERR_USAGE, column, "there is no continuation yet");
+    int32_t *ids = read_ids(c, a, &n, err);
     bool ok = ids != NULL;
-    while (ok && !arguments_end(a)) {
-        int id;
-        ok = read_int(a, "a token's id", 0, &id, err);
-        if (ok)
-            ids[n++] = id;
-    }
-    ok = ok && session_append(s, ids, n, err);
+    if (strcmp(patches, "-") == 0)
+        patches[0] = '\0';
+    if (ok && n == 0)
+        ok = error_at(err, ERR_USAGE, column, "a token's id is expected here");
+    ok = ok && (more ? continuations_extend(all, ids, n, err)
+                     : continuations_add(all, ids, n_prompt, n, patches, err));
     mem_free(c->ledger, ids);
     return ok;
 }
@@ -246,7 +282,7 @@ static const struct part {
     {"text", restore_text},         {"at", restore_at},
     {"hits", restore_hits},         {"breakpoints", restore_breakpoints},
     {"computed", restore_computed}, {"place", restore_place},
-    {"forget", restore_forget},
+    {"forget", restore_forget},     {"continuation", restore_continuation},
 };
 
 static bool run_restore(struct console *c, struct arguments *a, struct error *err)
@@ -265,7 +301,8 @@ const struct command command_restore = {
     .brief = "what saved sessions and logs use to bring a state back",
     .help = "tokens N...  prompt N  sampler STATE  number patch|breakpoint|display N\n"
             "text patch|breakpoint N TEXT  at N ID  hits N HITS IGNORE  breakpoints N...\n"
-            "computed OP N...  place POSITION OP  forget $name",
+            "computed OP N...  place POSITION OP  forget $name\n"
+            "continuation N \"PATCHES\" ID...  continuation + ID...",
     .theme = THEME_SAVE,
     .takes = TAKES_NOTHING,
     .changes = true,

@@ -30,7 +30,8 @@ static bool rerun(struct console *c, struct error *err)
     int32_t *ids = mem_alloc(c->ledger, MEM_OTHER, bytes, err);
     if (!ids)
         return false;
-    memcpy(ids, s->trace.ids, bytes);
+    for (int i = 0; i < s->n_prompt; i++)
+        ids[i] = patches_old_token(&s->patches, i);
     bool ok = session_prompt_ids(s, ids, s->n_prompt, err);
     mem_free(c->ledger, ids);
     return ok;
@@ -104,6 +105,11 @@ static bool list_tokens(struct console *c, const int32_t *ids, int n, struct err
             report_open(r, NULL, '{');
             report_int(r, "position", i);
             report_int(r, "id", ids[i]);
+            if (ids == s->trace.ids) {
+                report_bool(r, "generated", i >= s->n_prompt);
+                if (patches_old_token(&s->patches, i) != ids[i])
+                    report_int(r, "was", patches_old_token(&s->patches, i));
+            }
             if (s->model.tokenizer)
                 report_string(r, "token", piece.data ? piece.data : "", piece.n);
             else
@@ -163,9 +169,8 @@ static bool run_tokens(struct console *c, struct arguments *a, struct error *err
 
 /* ---- motions ---- */
 
-/* Says where a motion ended, also where it could not go all the way. */
-static bool arrived(struct console *c, const char *why, bool ok, int position, int op,
-                    struct error *err)
+bool motion_end(struct console *c, const char *why, bool ok, int position, int op,
+                struct error *err)
 {
     struct session *s = c->session;
     if (ok)
@@ -182,7 +187,7 @@ static bool move(struct console *c, struct arguments *a, const char *why,
     int n, position = s->position, op = s->op;
     if (!arguments_int(a, "a count", 1, MOST, 1, &n, err) || !arguments_done(a, err))
         return false;
-    return arrived(c, why, motion(s, n, err), position, op, err);
+    return motion_end(c, why, motion(s, n, err), position, op, err);
 }
 
 static bool run_step(struct console *c, struct arguments *a, struct error *err)
@@ -230,7 +235,7 @@ static bool run_finish(struct console *c, struct arguments *a, struct error *err
     struct session *s = c->session;
     int position = s->position, op = s->op;
     return arguments_done(a, err) &&
-           arrived(c, "finish", session_finish(s, err), position, op, err);
+           motion_end(c, "finish", session_finish(s, err), position, op, err);
 }
 
 static bool needs_prompt(const struct console *c, struct error *err)
@@ -270,7 +275,7 @@ static bool run_goto(struct console *c, struct arguments *a, struct error *err)
             return false;
         }
     }
-    return arrived(c, "goto", session_goto(s, at, op, err), old_position, old_op, err);
+    return motion_end(c, "goto", session_goto(s, at, op, err), old_position, old_op, err);
 }
 
 static bool run_until(struct console *c, struct arguments *a, struct error *err)
@@ -299,107 +304,7 @@ static bool run_until(struct console *c, struct arguments *a, struct error *err)
         ok = error_set(err, ERR_STATE, "the sequence ends before %s comes again (token samples on)",
                        word);
     return ok &&
-           arrived(c, "until", session_forward(s, position, to, err), old_position, old_op, err);
-}
-
-/* ---- generating ---- */
-
-/* Bytes at the end of s that begin a UTF-8 character without ending it: tokens may split one. */
-static size_t unfinished(const char *s, size_t n)
-{
-    for (size_t back = 1; back <= 3 && back <= n; back++) {
-        unsigned char b = (unsigned char)s[n - back];
-        if (b >= 0xc0)
-            return back < (b >= 0xf0 ? 4u : b >= 0xe0 ? 3u : 2u) ? back : 0;
-        if (b < 0x80)
-            return 0;
-    }
-    return 0;
-}
-
-/* Shows what is whole of the text so far, lines as lines, and keeps the rest. */
-static bool show_text(struct report *r, struct text *pending, bool all, struct error *err)
-{
-    size_t n = pending->n - (all ? 0 : unfinished(pending->data, pending->n));
-    for (size_t at = 0; at < n;) {
-        const char *end = memchr(pending->data + at, '\n', n - at);
-        size_t length = end ? (size_t)(end - (pending->data + at)) : n - at;
-        text_add_shown(&r->text, pending->data + at, length, false);
-        text_add(&r->text, end ? "\n" : "");
-        at += length + (end != NULL);
-    }
-    if (n > 0)
-        memmove(pending->data, pending->data + n, pending->n - n + 1);
-    pending->n -= n;
-    return report_send(r, err);
-}
-
-static bool generated_json(struct console *c, int from, bool ended, struct error *err)
-{
-    struct session *s = c->session;
-    struct report *r = c->report;
-    struct text text;
-    const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
-    bool ok = true, silent = b && b->silent;
-    text_init(&text, c->ledger, MEM_VIEWS);
-    s->arrivals++;
-    /* What was generated is told, even where the stop is not. */
-    if (silent)
-        report_begin(r, "cmd", "generate");
-    else
-        place_begin(r, s, "generate");
-    report_open(r, "ids", '[');
-    for (int i = from; ok && i < s->trace.n_ids; i++) {
-        report_int(r, NULL, s->trace.ids[i]);
-        ok = session_piece(s, s->trace.ids[i], &text, err);
-    }
-    report_close(r, ']');
-    if (s->model.tokenizer)
-        report_string(r, "text", text.data ? text.data : "", text.n);
-    report_bool(r, "end_of_text", ended);
-    text_fini(&text);
-    if (!ok)
-        return false;
-    return silent ? report_end(r, err) : place_end(r, s, err);
-}
-
-static bool run_generate(struct console *c, struct arguments *a, struct error *err)
-{
-    struct session *s = c->session;
-    struct text pending;
-    int n, done = 0;
-    double seconds = 0;
-    if (!arguments_int(a, "a count", 1, MOST, 1, &n, err) || !arguments_done(a, err) ||
-        !needs_prompt(c, err))
-        return false;
-    int from = s->trace.n_ids, position = s->position, op = s->op, tokens = 0;
-    text_init(&pending, c->ledger, MEM_VIEWS);
-    bool ok = true, stopped = false, ended = false;
-    for (; ok && !stopped && !ended && done < n; done++) {
-        int before = s->trace.n_ids;
-        ok = session_generate(s, 1, err);
-        stopped = s->stopped_by != 0;
-        seconds += s->last_seconds;
-        tokens += s->last_tokens;
-        ended = s->trace.n_ids > before &&
-                config_is_eos(&s->model.config, s->trace.ids[s->trace.n_ids - 1]);
-        if (!ok || c->report->json || s->trace.n_ids == before)
-            continue;
-        ok = session_piece(s, s->trace.ids[s->trace.n_ids - 1], &pending, err) &&
-             show_text(c->report, &pending, false, err);
-    }
-    s->last_seconds = seconds;
-    s->last_tokens = tokens;
-    if (!c->report->json && s->trace.n_ids > from) {
-        /* What was generated before it failed is shown, too. */
-        bool shown = show_text(c->report, &pending, true, ok ? err : NULL);
-        text_add(&c->report->text, ended ? "\nthe text ends here\n" : "\n");
-        ok = ok && shown;
-    }
-    text_fini(&pending);
-    if (ok && c->report->json)
-        return generated_json(c, from, ended, err);
-    return arrived(c, "generate", ok, position, op, err);
+           motion_end(c, "until", session_forward(s, position, to, err), old_position, old_op, err);
 }
 
 /* ---- the table ---- */
@@ -529,20 +434,6 @@ const struct command command_goto = {
     .takes = TAKES_SITE,
     .changes = true,
     .run = run_goto,
-};
-
-const struct command command_generate = {
-    .name = "generate",
-    .aliases = "g",
-    .usage = "generate [n]",
-    .brief = "sample n tokens (1) and stand at the last one's logits",
-    .help = "It ends early behind a token that ends a text; generate again goes on all the same.\n"
-            "set sampler tells how they are chosen: greedily, unless told otherwise.",
-    .theme = THEME_RUN,
-    .repeats = true,
-    .changes = true,
-    .undoable = true,
-    .run = run_generate,
 };
 
 const struct command command_reverse_step = {

@@ -33,24 +33,40 @@ void history_fini(struct history *h)
 
 bool snapshot_take(struct snapshot *out, const struct session *s, struct error *err)
 {
-    size_t n = (size_t)s->trace.n_ids;
+    size_t n = (size_t)s->trace.n_ids, taken = ledger_total(s->ledger);
     *out = (struct snapshot){.n_ids = s->trace.n_ids,
                              .n_prompt = s->n_prompt,
                              .position = s->position,
                              .op = s->op,
                              .has_prompt = s->has_prompt,
                              .at_start = s->at_start,
-                             .sampler = s->sampler,
-                             .bytes = n * sizeof(int32_t)};
+                             .sampler = s->sampler};
     out->ids = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *out->ids, err);
     bool ok = out->ids != NULL;
     if (ok && n > 0)
         memcpy(out->ids, s->trace.ids, n * sizeof *out->ids);
-    ok = ok && patches_copy_list(s->ledger, &s->patches, &out->patches, &out->bytes, err) &&
+    ok = ok && patches_copy_list(s->ledger, &s->patches, &out->patches, err) &&
          breakpoints_copy(&out->breakpoints, &s->breakpoints, err);
-    if (!ok)
+    if (ok)
+        out->bytes = ledger_total(s->ledger) - taken;
+    else
         snapshot_fini(out, s->ledger);
     return ok;
+}
+
+bool snapshot_differs(const struct snapshot *then, const struct session *s)
+{
+    size_t n = (size_t)then->n_ids;
+    if (then->n_ids != s->trace.n_ids || then->n_prompt != s->n_prompt ||
+        then->has_prompt != s->has_prompt || then->patches.n != s->patches.n ||
+        then->breakpoints.n != s->breakpoints.n || then->sampler.state != s->sampler.state ||
+        then->breakpoints.last_id != s->breakpoints.last_id)
+        return true;
+    for (int i = 0; i < then->patches.n; i++)
+        if (then->patches.list[i].id != s->patches.list[i].id ||
+            then->patches.list[i].enabled != s->patches.list[i].enabled)
+            return true;
+    return n > 0 && memcmp(then->ids, s->trace.ids, n * sizeof *then->ids) != 0;
 }
 
 static void drop_from(struct history *h, int from)
@@ -106,10 +122,9 @@ static bool restore(struct session *s, const struct snapshot *to, struct error *
 {
     struct patches patches = {0};
     struct breakpoints breakpoints = {0};
-    size_t bytes = 0;
     int common = 0;
     /* All that may fail for want of memory comes first. */
-    bool ok = patches_copy_list(s->ledger, &to->patches, &patches, &bytes, err) &&
+    bool ok = patches_copy_list(s->ledger, &to->patches, &patches, err) &&
               breakpoints_copy(&breakpoints, &to->breakpoints, err);
     while (ok && common < to->n_ids && common < s->trace.n_ids &&
            to->ids[common] == s->trace.ids[common])

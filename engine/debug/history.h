@@ -40,6 +40,9 @@ void history_fini(struct history *h);
 bool snapshot_take(struct snapshot *out, const struct session *s, struct error *err);
 void snapshot_fini(struct snapshot *s, struct ledger *l);
 
+/* Whether tokens, patches, breakpoints or the sampler are others than then. */
+bool snapshot_differs(const struct snapshot *then, const struct session *s);
+
 /* Adds a change that was made; takes over `before`. What was undone can not be done again then. */
 bool history_add(struct history *h, const char *what, struct snapshot *before, struct error *err);
 /* Brings back the state before the last change; *what (borrowed) is the line that made it. The

@@ -253,6 +253,8 @@ static bool sample(struct session *s, struct error *err)
     if (ok) {
         int32_t id = sampler_draw(&s->sampler, logits, n);
         ok = session_append(s, &id, 1, err);
+        if (ok)
+            session_note_patches(s);
     }
     mem_free(s->ledger, logits);
     return ok;

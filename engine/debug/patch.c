@@ -367,7 +367,7 @@ const struct patch *patches_find(const struct patches *set, int id)
 /* ---- whole lists ---- */
 
 bool patches_copy_list(struct ledger *l, const struct patches *set, struct patches *out,
-                       size_t *bytes, struct error *err)
+                       struct error *err)
 {
     *out = (struct patches){0};
     out->list = mem_alloc_array(l, MEM_OTHER, (size_t)set->n, sizeof *out->list, err);
@@ -384,7 +384,6 @@ bool patches_copy_list(struct ledger *l, const struct patches *set, struct patch
             *out = (struct patches){0};
             return false;
         }
-        *bytes += sizeof *p + value_bytes(&p->operand);
     }
     return true;
 }

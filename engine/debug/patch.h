@@ -70,9 +70,9 @@ const struct patch *patches_find(const struct patches *set, int id); /* or NULL 
 
 /* ---- whole lists, for undo ---- */
 
-/* Copies the patches of a set to out->list and out->n; adds what they take to *bytes. */
+/* Copies the patches of a set to out->list and out->n. */
 bool patches_copy_list(struct ledger *l, const struct patches *set, struct patches *out,
-                       size_t *bytes, struct error *err);
+                       struct error *err);
 void patches_drop_list(struct ledger *l, struct patch *list, int n);
 /* Takes over a list in place of the set's. Stale becomes what depends on a patch that only one of
  * them holds, or that is switched otherwise. */

@@ -63,7 +63,7 @@ static bool add_summary(struct text *t, const struct session *s, enum site site,
     struct value_summary sum = value_summarise(v);
     if (site == SITE_LOGITS || site == SITE_UNEMBED_OUT) {
         struct top_entry best;
-        if (top_tokens(v->data, (int)v->count, 1, &best) == 1) {
+        if (top_tokens(v->data, (int)v->count, 1, &best) == 1 && !isnan(best.probability)) {
             text_add(t, "  best ");
             if (!place_add_token(t, s, best.id, err))
                 return false;

@@ -30,21 +30,23 @@ static bool row_known(void *context, const struct source *s, int position, struc
            error_set(err, ERR_STATE, "this value is not computed yet");
 }
 
-static float element(const struct row_scope *r, const struct source *s, const int64_t *at)
+/* The last axis of the elements that `at` names by its other indices. */
+static const float *run_of(const struct row_scope *r, const struct source *s, const int64_t *at)
 {
     const struct op_view *v = r->view;
     if (s->key_axis >= 0) /* [heads, n, n_keys] */
-        return v->data[((size_t)(at[0] - v->head0) * (size_t)v->n + (size_t)r->row) *
-                           (size_t)v->n_keys +
-                       (size_t)at[2]];
+        return v->data +
+               ((size_t)(at[0] - v->head0) * (size_t)v->n + (size_t)r->row) * (size_t)v->n_keys;
     const float *row = v->data + (size_t)r->row * v->row_stride;
-    return s->n_dims == 3 ? row[(size_t)at[1] * s->dims[2] + (size_t)at[2]] : row[at[1]];
+    return s->n_dims == 3 ? row + (size_t)at[1] * s->dims[2] : row;
 }
 
 static bool row_read(void *context, const struct source *s, const struct pick *picks, float *out,
                      struct error *err)
 {
     struct row_scope *r = context;
+    const struct pick *last =
+        &picks[s->n_dims - 1]; /* read in runs: this is what a condition costs */
     size_t total = pick_count(picks, s->n_dims);
     if (s->is_weight) {
         weight_read(&s->weight, picks, out);
@@ -52,14 +54,16 @@ static bool row_read(void *context, const struct source *s, const struct pick *p
     }
     if (s->op != r->view->op)
         return error_set(err, ERR_STATE, "this value is not computed yet");
-    for (size_t i = 0; i < total; i++) {
+    for (size_t i = 0; i < total; i += last->count) {
         int64_t at[4] = {0};
-        size_t rest = i;
-        for (int d = s->n_dims - 1; d >= 0; d--) {
+        size_t rest = i / last->count;
+        for (int d = s->n_dims - 2; d >= 0; d--) {
             at[d] = picks[d].first + (int64_t)(rest % picks[d].count) * picks[d].step;
             rest /= picks[d].count;
         }
-        out[i] = element(r, s, at);
+        const float *from = run_of(r, s, at);
+        for (size_t k = 0; k < last->count; k++)
+            out[i + k] = from[last->first + (int64_t)k * last->step];
     }
     return true;
 }

@@ -53,6 +53,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     s->ledger = l;
     s->op = -1;
     breakpoints_init(&s->breakpoints, l);
+    continuations_init(&s->continuations, l);
     s->sampler =
         (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
     char *folder = hub_find(l, model, err);
@@ -76,6 +77,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 void session_close(struct session *s)
 {
     breakpoints_fini(&s->breakpoints);
+    continuations_fini(&s->continuations);
     patches_fini(&s->patches);
     trace_close(&s->trace);
     model_close(&s->model);
@@ -117,6 +119,9 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
         return error_set(err, ERR_USAGE, "a prompt of %d tokens is over the context limit of %d%s",
                          n, s->trace.n_ctx,
                          s->trace.n_ctx < s->model.config.n_ctx ? " (--ctx)" : "");
+    int kept;
+    if (!session_keep(s, &kept, err))
+        return false;
     trace_truncate(&s->trace, 0, NULL);
     s->has_prompt = false;
     if (!session_append(s, ids, n, err))

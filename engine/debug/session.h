@@ -8,6 +8,7 @@
 #define MIDPASS_SESSION_H
 
 #include "engine/debug/breakpoint.h"
+#include "engine/debug/continuation.h"
 #include "engine/debug/patch.h"
 #include "engine/debug/sampler.h"
 
@@ -28,6 +29,7 @@ struct session { /* the trace points into it: not to be copied */
     struct trace trace;
     struct patches patches;
     struct breakpoints breakpoints;
+    struct continuations continuations;
     int stopped_by; /* the breakpoint that ended the last motion, or 0 */
     long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
@@ -49,7 +51,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 void session_close(struct session *s);
 
 /* Sets the prompt; stands before its first op. Text needs a tokenizer. An empty sequence
- * (no BOS and no text) is an error. */
+ * (no BOS and no text) is an error. What was generated behind the old one is kept. */
 bool session_prompt_text(struct session *s, const char *text, size_t n, struct error *err);
 bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct error *err);
 

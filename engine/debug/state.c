@@ -169,6 +169,25 @@ static bool write_prompt(struct writer *w, struct error *err)
     return state_add_prompt(w->out, w->console->session, err);
 }
 
+/* A line each, or several: a line of a script has an end. */
+static bool write_continuations(struct writer *w, struct error *err)
+{
+    const struct continuations *c = &w->console->session->continuations;
+    for (int i = 0; i < c->n; i++) {
+        const struct continuation *k = &c->list[i];
+        for (int t = 0; t < k->n; t++) {
+            if (t == 0)
+                text_printf(w->out, "restore continuation %d \"%s\"", k->n_prompt,
+                            k->patches[0] ? k->patches : "-");
+            else if (t % IDS_A_LINE == 0)
+                text_add(w->out, "\nrestore continuation +");
+            text_printf(w->out, " %d", (int)k->ids[t]);
+        }
+        text_add(w->out, "\n");
+    }
+    return text_ok(w->out, err);
+}
+
 static bool write_patch(struct writer *w, const struct patch *p, struct error *err)
 {
     static const char *const words[] = {
@@ -339,8 +358,8 @@ bool state_add_header(struct text *out, const struct console *c, struct error *e
 /* What is new gets a function and a line here. Variables stand before conditions that name them,
  * patches before the place, so that nothing is computed twice. */
 static bool (*const kinds[])(struct writer *w, struct error *err) = {
-    write_sampler,     write_variables, write_prompt, write_patches,
-    write_breakpoints, write_displays,  write_place,
+    write_sampler, write_variables,   write_prompt,   write_continuations,
+    write_patches, write_breakpoints, write_displays, write_place,
 };
 
 bool state_write(struct console *c, struct text *out, struct state_arrays *arrays,

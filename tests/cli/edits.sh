@@ -53,4 +53,9 @@ says out '{"cmd":"undo","line":"b 0.z"}'; says out '{"cmd":"info history","line"
 says out '{"cmd":"break","id":2,'
 run 1 --batch -ex undo $model; says err 'there is nothing to undo'
 run 1 --batch --ids "$ids" -ex redo $model; says err 'there is nothing to redo'
+
+# What is no number is said to be none, not the best token.
+run 0 --batch --ids "$ids" -ex finish -ex 'patch 0.resid_post = 0/0' -ex finish -ex 'top 3' -ex lens $model
+says out 'the logits hold NaN, so no token'; says out 'logits  [V=52]  52 NaN'; says out '0.resid_post        nan'
+grep -q -e '-nan' "$out" && fail '-nan'
 finish

@@ -224,9 +224,14 @@ def main():
         j = json.loads(t.to_str())
         if name in ("gpt2", "neox", "llama3", "llama2"):  # older files write merges as strings
             j["model"]["merges"] = [" ".join(m) for m in j["model"]["merges"]]
-        with open(os.path.join(folder, name + ".json"), "w", encoding="utf-8") as f:
-            json.dump(j, f, ensure_ascii=False, separators=(",", ":"))
-            f.write("\n")
+        path = os.path.join(folder, name + ".json")
+        if os.path.exists(path):  # some trainings differ from run to run: what is there is kept, to train again remove it
+            with open(path, encoding="utf-8") as f:
+                j = json.load(f)
+        else:
+            with open(path, "w", encoding="utf-8") as f:
+                json.dump(j, f, ensure_ascii=False, separators=(",", ":"))
+                f.write("\n")
         t = Tokenizer.from_str(json.dumps(j))
         cases = []
         for text in TEXTS + RAW:

@@ -138,6 +138,32 @@ static void test_ctrl_c(void **state)
     type(fd, "continue\n");
     snprintf(line, sizeof line, "Breakpoint 1, #%d ", position + 5);
     expect(fd, line);
+    /* An edit that is computed on from holds, can be undone, and the session goes on. */
+    usleep(300000);
+    type(fd, "delete 1\n");
+    expect(fd, "(midpass) ");
+    usleep(300000);
+    snprintf(line, sizeof line, "patch 0.z at %d zero\n", position + 5);
+    type(fd, line);
+    expect(fd, "Patch 1 at");
+    /* A file of commands ends where it is stopped: what follows is not run. */
+    static const char script[] = "echo began\\n\nfinish\ngoto -1 logits\necho went on\\n\n";
+    folder_put(folder_file("script"), script, sizeof script - 1);
+    snprintf(line, sizeof line, "source %s\n", folder_file("script"));
+    type(fd, line);
+    expect(fd, "began\r\n");
+    usleep(300000);
+    type(fd, "\003");
+    expect(fd, "midpass: ");
+    expect(fd, "script:3: stopped");
+    expect(fd, "(midpass) ");
+    assert_null(strstr(said, "went on"));
+    type(fd, "undo\n");
+    expect(fd, "undid: patch 0.z");
+    type(fd, "print 2 * 21\n");
+    expect(fd, "= 42");
+    expect(fd, "(midpass) ");
+    usleep(300000); /* readline waits by then */
     type(fd, "\003");
     expect(fd, "(midpass) "); /* at the prompt: the line is given up, and no more */
     type(fd, "quit 3\n");

@@ -103,9 +103,10 @@ static void edit(struct walker *w, char *line, size_t room)
 static void random_move(struct walker *w)
 {
     static const char *const plain[] = {
-        "step",       "next",   "stepi 3", "token",  "finish",      "continue",  "rs 2",
-        "rn",         "rt",     "rc",      "undo",   "undo",        "redo",      "top 2",
-        "generate 2", "undo 3", "redo 2",  "goto 0", "goto -1 0.z", "b 0.z at 1"};
+        "step",        "next",       "stepi 3",    "token",    "finish",   "continue",
+        "rs 2",        "rn",         "rt",         "rc",       "undo",     "undo",
+        "redo",        "top 2",      "generate 2", "undo 3",   "redo 2",   "goto 0",
+        "goto -1 0.z", "b 0.z at 1", "regenerate", "recall A", "recall B", "regenerate from -1 2"};
     char line[200];
     int kind = roll(w, 30);
     if (w->session.trace.n_ids > TOKENS || !w->session.has_prompt || kind == 0)
