@@ -218,18 +218,18 @@ static void test_attention_pooled(void **state)
     must(trace_read(&f.session.trace, op, 0, N, 0, H, N, all, &f.err), &f);
     show(&f, p, 60, 20);
     struct attention_scan *scans[] = {&a->large, &a->strip};
-    assert_true(a->strip.spec.n_heads > 0 && a->large.spec.rows < N);
+    assert_true(a->strip.spec.n_heads > 0 && a->large.spec.region.rows < N);
     for (int i = 0; i < 2; i++) {
-        const struct scan_spec *s = &scans[i]->spec;
-        for (int h = 0; h < s->n_heads; h++)
+        const struct map_region *s = &scans[i]->spec.region;
+        for (int h = 0; h < scans[i]->spec.n_heads; h++)
             for (int r = 0; r < s->rows; r++)
                 for (int c = 0; c < s->columns; c++) {
                     float most = -INFINITY;
                     for (int q = r * N / s->rows; q < (r + 1) * N / s->rows; q++)
                         for (int k = c * N / s->columns; k < (c + 1) * N / s->columns; k++)
                             if (k <= q)
-                                most = fmaxf(most, all[(scans[i]->heads[h] * N + q) * N + k]);
-                    float got = scans[i]->cells[(h * s->rows + r) * s->columns + c];
+                                most = fmaxf(most, all[(scans[i]->map.heads[h] * N + q) * N + k]);
+                    float got = scans[i]->map.cells[(h * s->rows + r) * s->columns + c];
                     if (got != most && !(isinf(got) && isinf(most)))
                         fail_msg("scan %d head %d cell %d %d: %g instead of %g", i, h, r, c,
                                  (double)got, (double)most);
