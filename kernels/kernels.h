@@ -90,14 +90,20 @@ struct attention {
     int window;  /* 0: none */
 };
 
+#ifdef __CUDACC__
+#define ON_BOTH __host__ __device__ /* the plug-in's kernels cut cells the same way */
+#else
+#define ON_BOTH
+#endif
+
 /* n things in a row, pooled into n_cells cells, n_cells <= n: cell i has those from
  * cell_first(i) up to cell_first(i + 1). */
-static inline int cell_first(int i, int n, int n_cells)
+ON_BOTH static inline int cell_first(int i, int n, int n_cells)
 {
     return (int)((int64_t)i * n / n_cells);
 }
 /* The cell that has thing i. */
-static inline int cell_of(int i, int n, int n_cells)
+ON_BOTH static inline int cell_of(int i, int n, int n_cells)
 {
     return (int)((((int64_t)i + 1) * n_cells - 1) / n);
 }
