@@ -17,14 +17,15 @@ static const struct command *const commands[] = {
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
     &command_generate,     &command_regenerate,    &command_recall,       &command_print,
     &command_output,       &command_examine,       &command_top,          &command_lens,
-    &command_dla,          &command_heads,         &command_attn,         &command_info,
-    &command_break,        &command_tbreak,        &command_condition,    &command_ignore,
-    &command_watch,        &command_catch,         &command_commands,     &command_end,
-    &command_display,      &command_undisplay,     &command_undo,         &command_redo,
-    &command_patch,        &command_delete,        &command_enable,       &command_disable,
-    &command_save,         &command_dump,          &command_load,         &command_export,
-    &command_log,          &command_restore,       &command_set,          &command_echo,
-    &command_source,       &command_shell,         &command_help,         &command_quit,
+    &command_dla,          &command_heads,         &command_attn,         &command_map,
+    &command_info,         &command_break,         &command_tbreak,       &command_condition,
+    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
+    &command_end,          &command_display,       &command_undisplay,    &command_undo,
+    &command_redo,         &command_patch,         &command_delete,       &command_enable,
+    &command_disable,      &command_save,          &command_dump,         &command_load,
+    &command_export,       &command_log,           &command_restore,      &command_set,
+    &command_echo,         &command_source,        &command_shell,        &command_help,
+    &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 

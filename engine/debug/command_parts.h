@@ -123,6 +123,7 @@ extern const struct command command_attn, command_lens, command_dla, command_hea
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
     command_commands, command_undo, command_redo, command_end, command_display, command_undisplay,
-    command_load, command_export, command_log, command_restore, command_regenerate, command_recall;
+    command_load, command_export, command_log, command_restore, command_regenerate, command_recall,
+    command_map;
 
 #endif
