@@ -304,8 +304,9 @@ bool continuation_list(struct console *c, struct arguments *a, struct error *err
     for (int i = 0; i < s->continuations.n; i++) {
         const struct continuation *kept = &s->continuations.list[i];
         char name[8];
-        struct listed k = {continuation_name(i, name), kept->ids, kept->n_prompt, kept->n,
-                           &kept->origins, continuation_place(s, i)};
+        struct listed k = {
+            continuation_name(i, name), kept->ids, kept->n_prompt, kept->n, &kept->origins,
+            continuation_place(s, i)};
         if (!list_one(c, &k, err))
             return false;
         present = present || k.at.present;
@@ -339,7 +340,8 @@ const struct command command_regenerate = {
     .help =
         "From the token behind the cursor; where there is none, or within the prompt, from the\n"
         "prompt's end. As many as there were, if n is left out. The old ones get a name:\n"
-        "info continuations lists them, recall puts them back. tokens tells which ones an edit has\n"
+        "info continuations lists them, recall puts them back. tokens tells which ones an edit "
+        "has\n"
         "overtaken: they stay as they are until this is asked for.",
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,

@@ -65,8 +65,8 @@ static bool read_origin(struct console *c, struct arguments *a, struct origins *
         return false;
     int column = arguments_column(a);
     char *patches = arguments_text(c, a, &n, &quoted, err);
-    bool ok = patches && (quoted || error_at(err, ERR_USAGE, column,
-                                             "patches in quotes are expected here")) &&
+    bool ok = patches &&
+              (quoted || error_at(err, ERR_USAGE, column, "patches in quotes are expected here")) &&
               origins_add(o, from, patches, err);
     mem_free(c->ledger, patches);
     return ok;
@@ -77,8 +77,7 @@ static bool restore_token(struct console *c, struct arguments *a, struct error *
 {
     struct session *s = c->session;
     int position, id;
-    if (!read_int(a, "a position", 0, &position, err) ||
-        !read_int(a, "a token's id", 0, &id, err))
+    if (!read_int(a, "a position", 0, &position, err) || !read_int(a, "a token's id", 0, &id, err))
         return false;
     arguments_end(a);
     return patches_restore_token(&s->patches, position, id, a->line + a->at, err) != 0;

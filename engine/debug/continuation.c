@@ -156,7 +156,8 @@ bool session_recall(struct session *s, int i, struct error *err)
                          "it first)",
                          continuation_name(i, name));
     if (s->continuations.list[i].n > s->trace.n_ctx)
-        return error_set(err, ERR_STATE, "continuation %s has %d tokens, over the context limit of %d",
+        return error_set(err, ERR_STATE,
+                         "continuation %s has %d tokens, over the context limit of %d",
                          continuation_name(i, name), s->continuations.list[i].n, s->trace.n_ctx);
     if (at.present)
         return true;

@@ -126,8 +126,7 @@ bool session_note_origin(struct session *s, int position, struct error *err)
             text_add_bytes(&t, typed[k] == '\n' || typed[k] == '\r' ? " " : typed + k, 1);
         text_add(&t, strlen(typed) > TYPED_SHOWN ? " ...\n" : "\n");
     }
-    bool ok = text_ok(&t, err) &&
-              origins_add(&s->origins, position, t.n > 0 ? t.data : "", err);
+    bool ok = text_ok(&t, err) && origins_add(&s->origins, position, t.n > 0 ? t.data : "", err);
     text_fini(&t);
     return ok;
 }

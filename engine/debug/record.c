@@ -92,8 +92,8 @@ static void add_change(struct console *c, const char *line, size_t n)
 static bool same(const struct record_mark *a, const struct record_mark *b)
 {
     return a->prompts == b->prompts && a->at_start == b->at_start && a->position == b->position &&
-           a->op == b->op && a->n_ids == b->n_ids && a->cuts == b->cuts && a->rows == b->rows && a->pc == b->pc &&
-           a->patches == b->patches && a->last_patch == b->last_patch &&
+           a->op == b->op && a->n_ids == b->n_ids && a->cuts == b->cuts && a->rows == b->rows &&
+           a->pc == b->pc && a->patches == b->patches && a->last_patch == b->last_patch &&
            a->enabled_patches == b->enabled_patches && a->breakpoints == b->breakpoints &&
            a->last_breakpoint == b->last_breakpoint && a->printed == b->printed &&
            a->named == b->named && a->hits == b->hits && a->done == b->done &&

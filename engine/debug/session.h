@@ -31,8 +31,8 @@ struct session { /* the trace points into it: not to be copied */
     struct breakpoints breakpoints;
     struct continuations continuations;
     struct origins origins; /* of the tokens that were generated */
-    int stopped_by; /* the breakpoint that ended the last motion, or 0 */
-    long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
+    int stopped_by;         /* the breakpoint that ended the last motion, or 0 */
+    long arrivals; /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
     unsigned prompts; /* that were set so far */

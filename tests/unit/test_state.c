@@ -76,7 +76,7 @@ static const char *say(struct debugger *d, const char *line)
 /* Both stand at the same place, with the same bits behind and before them. */
 static void assert_same(struct debugger *a, struct debugger *b, bool with_receipts)
 {
-    static const char *const lines[] = {"info hash",   "tokens",       "info continuations",
+    static const char *const lines[] = {"info hash",        "tokens",      "info continuations",
                                         "info breakpoints", "set sampler", "info patches"};
     assert_int_equal(a->session.has_prompt, b->session.has_prompt);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0] - !with_receipts; i++) {
@@ -186,7 +186,9 @@ static unsigned draw(unsigned n)
 /* Long sequences would only make it slow. */
 static const char *any_move(const struct debugger *d)
 {
-    return d->session.trace.n_ids > 40 ? "ids 3 4 5 6 7 8 9" : moves[draw(MOVES)];
+    const char *move = d->session.trace.n_ids > 40 ? "ids 3 4 5 6 7 8 9" : moves[draw(MOVES)];
+    /* A breakpoint that samples its tokens anew comes by itself for ever. */
+    return console_gathers(&d->console) && strstr(move, "regenerate") ? "step" : move;
 }
 
 /* Raises the interrupt once this many more ops have written. */
