@@ -30,7 +30,7 @@ run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -e
     -ex 'info hash' -ex 'enable patch 1' -ex 'delete patch 1' -ex 'info hash' -ex undo \
     -ex 'info hash' $model
 mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
-says out 'Patch 1 at token 3: #1 -> #7'; says out 'patched, was #1'
+says out 'Patch 1 at token 3: #1 -> #7'; says out 'by patch 1, was #1'
 run 0 --batch --ids '3 1 4 7 5 9 2 6' -ex finish -ex 'info hash' $model
 mapfile -t fresh < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
 [ "${hash[*]}" = "${hash[0]} $fresh ${hash[0]} ${hash[0]} $fresh" ] || fail "hashes ${hash[*]}"
@@ -56,6 +56,6 @@ run 1 --batch --ids "$ids" -ex redo $model; says err 'there is nothing to redo'
 
 # What is no number is said to be none, not the best token.
 run 0 --batch --ids "$ids" -ex finish -ex 'patch 0.resid_post = 0/0' -ex finish -ex 'top 3' -ex lens $model
-says out 'the logits hold NaN, so no token'; says out 'logits  [V=52]  52 NaN'; says out '0.resid_post        nan'
+says out '52 of 52 logits are NaN, so no token'; says out 'no best token  52 NaN'; says out '0.resid_post        nan'
 grep -q -e '-nan' "$out" && fail '-nan'
 finish
