@@ -245,11 +245,14 @@ deps: ## install the packages that building and testing need
 
 # Program and plug-in lie side by side, since that is where the one looks for the other.
 LIBDIR = $(DESTDIR)$(PREFIX)/lib/midpass
+SHARE = $(DESTDIR)$(PREFIX)/share
 install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	install -D -t $(LIBDIR) $(B)/midpass $(PLUGIN)
 	mkdir -p $(DESTDIR)$(PREFIX)/bin
 	ln -sf ../lib/midpass/midpass $(DESTDIR)$(PREFIX)/bin/midpass
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/man/man1 tui/midpass.1
+	install -D -m 644 -t $(SHARE)/man/man1 tui/midpass.1
+	install -D -m 644 tui/completion/midpass.bash $(SHARE)/bash-completion/completions/midpass
+	install -D -m 644 -t $(SHARE)/zsh/site-functions tui/completion/_midpass
 clean: ## remove build/
 	rm -rf build
 help: ## this list
