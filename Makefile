@@ -148,10 +148,15 @@ cuda: ; @echo "no nvcc: building without CUDA"
 else
 PLUGIN     := $(B)/midpass_cuda.so
 GPUS       := $(patsubst sm_%,%,$(filter sm_80 sm_89 sm_90,$(shell $(NVCC) --list-gpu-code)))
-NVCC_FLAGS := -O3 -std=c++17 -I. -cudart=static -Xcompiler -fPIC,-fvisibility=hidden,-Wall \
-              $(foreach g,$(GPUS),-gencode arch=compute_$g,code=sm_$g) \
+NVCC_FLAGS := -O3 -std=c++17 -I. -cudart=static -Xcompiler -fPIC,-fvisibility=hidden,-Wall
+GENCODE    := $(foreach g,$(GPUS),-gencode arch=compute_$g,code=sm_$g) \
               $(foreach g,$(lastword $(GPUS)),-gencode arch=compute_$g,code=compute_$g)
+# Hopper's own instructions: a file for that target alone, empty where nvcc does not know it.
+HOPPER     := -gencode arch=compute_90a,code=sm_90a
+HOPPER     := $(if $(shell $(NVCC) $(HOPPER) --dryrun -c -x cu /dev/null >/dev/null 2>&1 && echo 1),\
+                $(HOPPER) -DMIDPASS_SM_90A)
 cuda: $(PLUGIN)
+$(B)/obj/kernels/cuda/flash_wgmma.o: GENCODE := $(or $(HOPPER),$(GENCODE))
 $(PLUGIN): $(CUDA:%.cu=$(B)/obj/%.o)
 	$(call say,NV)
 	$(Q)$(NVCC) -shared -cudart=static -o $@ $^ -lcublas
@@ -159,9 +164,9 @@ $(PLUGIN): $(CUDA:%.cu=$(B)/obj/%.o)
 	    mkdir -p $(B)/tests/$$d; ln -sf ../../$(@F) $(B)/tests/$$d/; done
 $(CUDA:%.cu=$(B)/obj/%.o): $(B)/obj/%.o: %.cu $(B)/flags.cuda
 	$(call say,NV)
-	$(Q)mkdir -p $(@D) && $(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $<
+	$(Q)mkdir -p $(@D) && $(NVCC) $(NVCC_FLAGS) $(GENCODE) -MMD -MP -c -o $@ $<
 $(B)/flags.cuda: FORCE
-	$(call remember,$(NVCC) $(NVCC_FLAGS))
+	$(call remember,$(NVCC) $(NVCC_FLAGS) $(GENCODE) $(HOPPER))
 endif
 
 # ---- running and testing -------------------------------------------------------------------------

@@ -67,13 +67,8 @@ static void print_caret(struct ledger *l, const char *line, size_t n, int column
         fprintf(stderr, "  %s\n", shown.data);
     text_clear(&shown);
     text_add_shown(&shown, line, (size_t)column - 1, false);
-    if (text_ok(&shown, NULL)) {
-        fputs("  ", stderr);
-        for (size_t i = 0; i < shown.n; i++)
-            if (((unsigned char)shown.data[i] & 0xc0) != 0x80)
-                fputc(' ', stderr);
-        fputs("^\n", stderr);
-    }
+    if (text_ok(&shown, NULL))
+        fprintf(stderr, "  %*s^\n", text_columns(shown.data ? shown.data : ""), "");
     text_fini(&shown);
 }
 

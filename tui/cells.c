@@ -88,7 +88,7 @@ bool style_equal(struct style a, struct style b)
 /* Takes one glyph off the front of *s: a character and the marks that combine with it. A terminal
  * counts columns by characters, so only what takes no column joins another. Variation selectors
  * are left out: terminals disagree about the width that they ask for. Returns its columns. */
-int text_next(const char **s, char glyph[16])
+int text_next(const char **s, char glyph[GLYPH_BYTES])
 {
     utf8proc_int32_t c;
     utf8proc_ssize_t n = utf8proc_iterate((const utf8proc_uint8_t *)*s, -1, &c);
@@ -148,6 +148,14 @@ size_t text_wrap(const char *s, int w)
             fits = (size_t)(at - s);
     }
     return (size_t)(at - s);
+}
+
+size_t text_take_line(const char **s, int w)
+{
+    size_t n = text_wrap(*s, w);
+    *s += n;
+    *s += strspn(*s, " ");
+    return n;
 }
 
 /* ---- regions ---- */
@@ -247,11 +255,13 @@ void region_put(struct region r, int x, int y, const char *glyph, struct style s
     put_glyph(r, x, y, one, width, s);
 }
 
-int region_text(struct region r, int x, int y, int max, const char *s, struct style st)
+int region_text_bytes(struct region r, int x, int y, int max, const char *s, size_t bytes,
+                      struct style st)
 {
     char glyph[sizeof blank.glyph];
+    const char *end = s + bytes;
     int n = 0;
-    while (*s && n < max) {
+    while (s < end && n < max) {
         int width = text_next(&s, glyph);
         if (n + width > max)
             put_glyph(r, x + n, y, " ", width = 1, st);
@@ -260,6 +270,11 @@ int region_text(struct region r, int x, int y, int max, const char *s, struct st
         n += width;
     }
     return n;
+}
+
+int region_text(struct region r, int x, int y, int max, const char *s, struct style st)
+{
+    return region_text_bytes(r, x, y, max, s, strlen(s), st);
 }
 
 int region_text_cut(struct region r, int x, int y, int max, const char *s, const char *ellipsis,

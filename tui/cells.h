@@ -22,8 +22,9 @@ struct style {
 
 /* One column of one row. glyph: UTF-8 of one character with what combines with it, "" for the
  * right half of a wide one. */
+#define GLYPH_BYTES 16
 struct cell {
-    char glyph[16];
+    char glyph[GLYPH_BYTES];
     struct style style;
     uint8_t width; /* 1, 2, or 0 for a right half */
 };
@@ -63,6 +64,9 @@ void region_put(struct region r, int x, int y, const char *glyph, struct style s
  * byte or not UTF-8 is drawn as "?". A wide character that would be cut is a blank. Returns the
  * columns drawn. */
 int region_text(struct region r, int x, int y, int max, const char *s, struct style st);
+/* The same of so many bytes of s, which are whole glyphs. */
+int region_text_bytes(struct region r, int x, int y, int max, const char *s, size_t bytes,
+                      struct style st);
 /* As region_text; a string longer than max ends in the ellipsis given. */
 int region_text_cut(struct region r, int x, int y, int max, const char *s, const char *ellipsis,
                     struct style st);
@@ -72,9 +76,12 @@ int region_printf(struct region r, int x, int y, struct style st, const char *fo
 /* Columns that a safe string takes. */
 int text_columns(const char *s);
 /* Takes one glyph (as cell.glyph) off the front of a string that is not empty; its columns. */
-int text_next(const char **s, char glyph[16]);
+int text_next(const char **s, char glyph[GLYPH_BYTES]);
 /* Bytes of s that a line of w columns (at least 1) takes, broken at a blank where there is one;
  * the blanks at the break are not counted. More than 0 unless s is empty. */
 size_t text_wrap(const char *s, int w);
+/* Takes such a line off the front of *s, and the blanks at the break; its bytes begin where *s was.
+ */
+size_t text_take_line(const char **s, int w);
 
 #endif

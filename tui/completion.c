@@ -1,5 +1,7 @@
 #include "tui/completion.h"
 
+#include "tui/cells.h"
+
 #include <ctype.h>
 #include <dirent.h>
 #include <stdio.h>
@@ -317,13 +319,25 @@ void completion_fini(struct completion *c)
 
 #define LISTED 120 /* more are counted, not shown */
 
+/* Columns of a candidate as it will be shown, control bytes as escapes. */
+static int shown_columns(const struct completion *c, size_t i)
+{
+    struct text t;
+    text_init(&t, c->ledger, MEM_OTHER);
+    text_add_shown(&t, c->list[i], strlen(c->list[i]), false);
+    int n = text_ok(&t, NULL) && t.data ? text_columns(t.data) : 0;
+    text_fini(&t);
+    return n;
+}
+
 void completion_add_list(const struct completion *c, int width, struct text *out)
 {
-    size_t shown = c->n < LISTED ? c->n : LISTED, widest = 1;
+    size_t shown = c->n < LISTED ? c->n : LISTED;
+    int widest = 1;
     for (size_t i = 0; i < shown; i++)
-        if (strlen(c->list[i]) > widest)
-            widest = strlen(c->list[i]);
-    int columns = width / (int)(widest + 2);
+        if (shown_columns(c, i) > widest)
+            widest = shown_columns(c, i);
+    int columns = width / (widest + 2);
     columns = columns < 1 ? 1 : columns;
     for (size_t i = 0; i < shown; i++) {
         bool last = (int)(i % (size_t)columns) == columns - 1 || i + 1 == shown;
@@ -331,7 +345,7 @@ void completion_add_list(const struct completion *c, int width, struct text *out
         if (last)
             text_add(out, "\n");
         else
-            text_printf(out, "%*s", (int)(widest + 2 - strlen(c->list[i])), "");
+            text_printf(out, "%*s", widest + 2 - shown_columns(c, i), "");
     }
     if (c->found > shown)
         text_printf(out, "and %zu more\n", c->found - shown);

@@ -1,6 +1,8 @@
 /* frame.c - one frame: header, panels with their frames, the bar of keys. */
 #include "tui/app_parts.h"
 
+#include "tui/typed.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -204,19 +206,9 @@ static void draw_prompt(struct app *a, struct region r)
 {
     const struct prompt_view *p = &a->view.prompt;
     struct style s = theme_style(&a->theme, ROLE_TEXT);
-    int y = r.h - 1, lead = text_columns(p->lead);
+    int y = r.h - 1;
     region_fill(region_part(r, 0, y, r.w, 1), s);
-    lead = lead > r.w - 1 ? 0 : region_text(r, 0, y, r.w, p->lead, s);
-    /* What is left of a long line is what the cursor is in. */
-    int skip = p->cursor - (r.w - lead - 1);
-    const char *text = p->text;
-    for (; skip > 0 && *text; skip--)
-        do
-            text++;
-        while (((unsigned char)*text & 0xc0) == 0x80);
-    region_text(r, lead, y, r.w - lead, text, s);
-    int x = lead + p->cursor;
-    a->cursor_x = x < r.w - 1 ? x : r.w - 1;
+    a->cursor_x = typed_draw(r, y, p, s);
     a->cursor_y = r.y + y;
 }
 
@@ -284,17 +276,17 @@ static void draw_panels(struct app *a, struct region r)
     }
 }
 
-/* The cursor of the line being typed, as the console draws it on its last line. */
-static void place_cursor(struct app *a)
+/* The cursor of the line being typed, which the console has as its last. */
+static void place_cursor(struct app *a, struct region r)
 {
     const struct layout *l = app_layout(a);
-    const struct prompt_view *v = &a->view.prompt;
     for (int i = 0; i < l->n && a->asking == ASK_COMMAND; i++) {
         const struct layout_place *p = &l->place[i];
         if (p->dropped || p->w < 1 || strcmp(panels_kind(p->kind)->name, "console") != 0)
             continue;
-        int x = text_columns(v->lead) + v->cursor;
-        a->cursor_x = p->x + (x < p->w ? x : p->w - 1);
+        struct region line = region_part(r, p->x, p->y + p->h - 1, p->w, 1);
+        a->cursor_x =
+            p->x + typed_draw(line, 0, &a->view.prompt, theme_style(&a->theme, ROLE_TEXT));
         a->cursor_y = p->y + p->h - 1;
     }
 }
@@ -321,7 +313,7 @@ bool frame_draw(struct app *a, struct error *err)
             struct region inner = region_part(r, 0, 0, r.w, r.h - 1);
             layout_draw_frames(app_layout(a), &a->theme, inner, 1, a->focus);
             draw_panels(a, r);
-            place_cursor(a);
+            place_cursor(a, r);
         }
         draw_bar(a, r);
         if (a->overlay != OVERLAY_NONE)

@@ -114,15 +114,8 @@ static void mark(const struct theme *t, const struct heatmap *m, double limit, s
 {
     struct style s = theme_style(t, ROLE_SELECTED);
     if (t->colours > 0 && !absent(value)) {
-        double v = scaled(m, limit, value);
-        bool bright = m->scale == HEAT_SIGNED ? fabs(v) < 0.5 : v > 0.5;
-        int16_t black = t->colours == 256 ? 16 : 0;
-        int16_t white = t->colours == 256 ? 231 : t->colours == 16 ? 15 : 7;
-        /* A bright colour in the middle of a signed map only on a light background. */
-        if (m->scale == HEAT_SIGNED)
-            bright = bright && t->background == BACKGROUND_LIGHT;
-        s = (struct style){
-            .fg = bright ? black : white, .bg = colour_of(t, m, limit, value), .attr = ATTR_BOLD};
+        int16_t ground = colour_of(t, m, limit, value);
+        s = (struct style){.fg = theme_ink(t, ground), .bg = ground, .attr = ATTR_BOLD};
     } else {
         s.attr |= ATTR_REVERSE;
     }

@@ -65,6 +65,17 @@ static void remember_line(const char *line)
         tell_once(&err);
 }
 
+/* What was changed in a line of the history readline keeps with that line, to undo it there. After
+ * some ways of editing (in vi's mode, with a search) two own the same list, and it is freed twice,
+ * or used when it is gone. So no list outlives its prompt. Which of them are gone already cannot
+ * be known, so none is freed. */
+static void forget_changes(void)
+{
+    HIST_ENTRY **lines = history_list();
+    for (int i = 0; lines && lines[i]; i++)
+        lines[i]->data = NULL;
+}
+
 /* ---- completion ---- */
 
 static int width_now(void)
@@ -174,7 +185,8 @@ void prompt_stop(void)
         return;
     prompt_close();
     it.started = false;
-    clear_history();
+    forget_changes();
+    rl_clear_history();
     rl_instream = rl_outstream = NULL;
     fclose(it.nowhere);
     free(it.line);
@@ -186,6 +198,7 @@ void prompt_stop(void)
 void prompt_open(const char *lead, const char *text, bool remember)
 {
     prompt_close();
+    forget_changes();
     /* Within the screen the terminal is not readline's: neither its modes nor its output. */
     rl_instream = rl_outstream = it.nowhere;
     rl_terminal_name = "dumb";
@@ -373,6 +386,7 @@ const char *prompt_read(const char *lead, volatile int *interrupt)
     }
     it.interrupt = interrupt;
     free(it.line);
+    forget_changes();
     it.line = readline(lead);
     if (it.line)
         remember_line(it.line);

@@ -89,6 +89,7 @@ const char *theme_sign(const struct theme *t, enum sign s)
         [SIGN_BREAKPOINT] = {"B", "B"},
         [SIGN_DISABLED] = {"b", "b"},
         [SIGN_PATCH] = {"P", "P"},
+        [SIGN_PATCH_OFF] = {"p", "p"},
         [SIGN_BOTH] = {"X", "X"},
         [SIGN_STALE] = {"~", "~"},
         [SIGN_ELLIPSIS] = {"~", "…"},

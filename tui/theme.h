@@ -52,7 +52,8 @@ enum sign {
     SIGN_BREAKPOINT, /* "B" */
     SIGN_DISABLED,   /* "b" */
     SIGN_PATCH,      /* "P" */
-    SIGN_BOTH,       /* a breakpoint and a patch */
+    SIGN_PATCH_OFF,  /* "p" */
+    SIGN_BOTH,       /* a breakpoint and a patch, "X" */
     SIGN_STALE,
     SIGN_ELLIPSIS,
     SIGN_HALF, /* upper half block, or "" where only whole cells can be coloured */
@@ -77,7 +78,9 @@ const char *theme_spark(const struct theme *t, double v);
  * glyph of its own. */
 int16_t theme_heat(const struct theme *t, double v); /* COLOUR_DEFAULT without colours */
 int16_t theme_signed(const struct theme *t, double v);
-/* The same without colours: a ramp of glyphs, one column; two for signed. */
+/* Black or white: what can be read on a colour of the maps. */
+int16_t theme_ink(const struct theme *t, int16_t ground);
+/* The maps without colours: a ramp of glyphs, one column; two for signed. */
 const char *theme_heat_glyph(const struct theme *t, double v);
 const char *theme_signed_glyph(const struct theme *t, double v);
 

@@ -72,6 +72,27 @@ int16_t theme_signed(const struct theme *t, double v)
     return k == 0 ? sides->none : v < 0 ? sides->blue[k - 1] : sides->orange[k - 1];
 }
 
+/* How bright, in [0, 1], roughly as an eye has it: of the first 16 as terminals agree on them. */
+static double brightness(int colour)
+{
+    static const double low[16] = {0,   .25, .55, .65, .15, .3,  .6, .85,
+                                   .45, .4,  .75, .95, .35, .45, .8, 1};
+    static const double level[6] = {0, .37, .53, .69, .84, 1};
+    if (colour < 16)
+        return low[colour < 0 ? 0 : colour];
+    if (colour >= 232)
+        return (8 + 10 * (colour - 232)) / 255.0;
+    int cube = colour - 16;
+    return .25 * level[cube / 36] + .65 * level[cube / 6 % 6] + .1 * level[cube % 6];
+}
+
+int16_t theme_ink(const struct theme *t, int16_t ground)
+{
+    int16_t black = t->colours == 256 ? 16 : 0;
+    int16_t white = t->colours == 256 ? 231 : t->colours == 16 ? 15 : 7;
+    return brightness(ground) > 0.5 ? black : white;
+}
+
 const char *theme_heat_glyph(const struct theme *t, double v)
 {
     /* A blank is where there is no value. */

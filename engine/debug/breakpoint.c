@@ -2,6 +2,7 @@
 
 #include "engine/debug/session_scope.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void breakpoints_init(struct breakpoints *b, struct ledger *l)
@@ -280,6 +281,27 @@ const struct breakpoint *breakpoints_stopper(const struct breakpoints *b, int id
     return p || id == 0 || b->gone.id != id ? p : &b->gone;
 }
 
+/* What listings show once the condition is another (n 0: none): it stands at the end of what was
+ * typed. */
+static char *text_with(const struct breakpoints *b, const struct breakpoint *p,
+                       const char *condition, size_t n, struct error *err)
+{
+    size_t head = strlen(p->text), old = p->condition ? strlen(p->condition) : 0;
+    if (old > 0 && head > old + 2 && strcmp(p->text + head - old, p->condition) == 0) {
+        for (head -= old; head > 0 && p->text[head - 1] == ' '; head--)
+            ;
+        head -= head > 2 && memcmp(p->text + head - 2, "if", 2) == 0 ? 2 : 0;
+        while (head > 0 && p->text[head - 1] == ' ')
+            head--;
+    }
+    char *text = mem_alloc(b->ledger, MEM_OTHER, head + n + 5, err);
+    if (text && n > 0)
+        snprintf(text, head + n + 5, "%.*s if %.*s", (int)head, p->text, (int)n, condition);
+    else if (text)
+        memcpy(text, p->text, head); /* mem_alloc has zeroed the end */
+    return text;
+}
+
 bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
                            size_t n, int column, struct error *err)
 {
@@ -289,12 +311,19 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
     if (p->kind != STOP_SITE)
         return error_set(err, ERR_USAGE, "only breakpoints at sites take conditions; %d is \"%s\"",
                          id, p->text);
-    if (text)
-        return set_condition(b, s, p, text, n, column, err);
-    mem_free(b->ledger, p->condition);
-    expr_close(p->expr);
-    p->condition = NULL;
-    p->expr = NULL;
+    char *told = text_with(b, p, text, text ? n : 0, err);
+    if (!told || (text && !set_condition(b, s, p, text, n, column, err))) {
+        mem_free(b->ledger, told);
+        return false;
+    }
+    mem_free(b->ledger, p->text);
+    p->text = told;
+    if (!text) {
+        mem_free(b->ledger, p->condition);
+        expr_close(p->expr);
+        p->condition = NULL;
+        p->expr = NULL;
+    }
     return true;
 }
 

@@ -176,8 +176,8 @@ static bool run_command(struct console *c, struct arguments *a, struct error *er
                 return error_at(err, ERR_USAGE, a->format_column, "too much behind the slash");
             a->format[length++] = a->line[a->at++];
         }
-        if (command != &command_print && command != &command_output &&
-            command != &command_examine && command != &command_display)
+        const char *usage = command->usage + strlen(command->name);
+        if (strncmp(usage, "[/", 2) != 0 && *usage != '/')
             return error_at(err, ERR_USAGE, a->format_column, "%s takes no /", command->name);
     }
     if (a->at < a->n && a->line[a->at] != ' ' && a->line[a->at] != '\t')

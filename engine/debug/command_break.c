@@ -183,13 +183,15 @@ bool break_delete(struct console *c, struct arguments *a, struct error *err)
 bool break_enable(struct console *c, struct arguments *a, bool enabled, struct error *err)
 {
     int id = 0;
-    if (!read_number(a, "a breakpoint's number, or patch N,", 1, &id, err) ||
-        !arguments_done(a, err))
-        return false;
-    struct breakpoint *b = breakpoints_find(&c->session->breakpoints, id, err);
-    if (b)
+    do {
+        if (!read_number(a, "a breakpoint's number, or patch N,", 1, &id, err))
+            return false;
+        struct breakpoint *b = breakpoints_find(&c->session->breakpoints, id, err);
+        if (!b)
+            return false;
         b->enabled = enabled;
-    return b != NULL;
+    } while (!arguments_end(a));
+    return true;
 }
 
 static bool run_ignore(struct console *c, struct arguments *a, struct error *err)

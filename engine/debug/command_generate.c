@@ -307,6 +307,8 @@ bool continuation_list(struct console *c, struct arguments *a, struct error *err
         struct listed k = {
             continuation_name(i, name), kept->ids, kept->n_prompt, kept->n, &kept->origins,
             continuation_place(s, i)};
+        if (k.n_prompt > k.n) /* a script may have said anything */
+            k.n_prompt = k.n;
         if (!list_one(c, &k, err))
             return false;
         present = present || k.at.present;

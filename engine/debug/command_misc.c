@@ -197,8 +197,13 @@ static void help_all(struct text *t)
         text_printf(t, "%s%s\n", theme ? "\n" : "", command_theme_name((enum command_theme)theme));
         for (int i = 0; command_at(i); i++) {
             const struct command *k = command_at(i);
-            if (k->theme == (enum command_theme)theme)
-                text_printf(t, "  %-28.28s %s\n", k->usage, k->brief);
+            if (k->theme != (enum command_theme)theme)
+                continue;
+            /* A long usage has a line to itself. */
+            if (strlen(k->usage) > 28)
+                text_printf(t, "  %s\n  %-28s %s\n", k->usage, "", k->brief);
+            else
+                text_printf(t, "  %-28s %s\n", k->usage, k->brief);
         }
     }
     text_add(t,

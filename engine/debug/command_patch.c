@@ -178,15 +178,25 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     return ok;
 }
 
+/* Nothing is left; a position that comes too late is told where it belongs. */
+static bool operation_done(struct arguments *a, struct error *err)
+{
+    int column = arguments_column(a);
+    if (arguments_take(a, "at"))
+        return error_at(err, ERR_USAGE, column,
+                        "\"at POS\" stands right behind the site, as in 5.z[6] at -1 zero");
+    return arguments_done(a, err);
+}
+
 /* "= EXPR", "+= EXPR", "*= EXPR", "zero", "mean", "scale EXPR", "add EXPR", "from FILE". */
 static bool read_operation(struct console *c, struct arguments *a, struct patch_spec *spec,
                            struct value *operand, struct error *err)
 {
     int column = arguments_column(a);
     if (arguments_take(a, "zero"))
-        return arguments_done(a, err);
+        return operation_done(a, err);
     if (arguments_take(a, "mean"))
-        return arguments_done(a, err) && mean_over_positions(c, spec, operand, err);
+        return operation_done(a, err) && mean_over_positions(c, spec, operand, err);
     if (arguments_take(a, "from")) {
         char name[64];
         if (c->untrusted)
@@ -379,7 +389,7 @@ bool patch_list(struct console *c, struct arguments *a, struct error *err)
     return true;
 }
 
-/* The number behind "patch", behind delete, enable and disable. */
+/* The number behind "patch", behind enable and disable. */
 static bool read_id(struct arguments *a, int *id, struct error *err)
 {
     int column = arguments_column(a);
@@ -389,14 +399,37 @@ static bool read_id(struct arguments *a, int *id, struct error *err)
            arguments_done(a, err);
 }
 
+/* delete patch N M ...; delete patch alone: all of them. A wrong number leaves all as they are. */
+static bool delete_patches(struct console *c, struct arguments *a, struct error *err)
+{
+    struct patches *p = &c->session->patches;
+    const int before = p->n;
+    const size_t numbers = a->at;
+    int id = 0;
+    while (!arguments_end(a))
+        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err))
+            return false;
+        else if (!patches_find(p, id))
+            return error_set(err, ERR_USAGE, "there is no patch %d", id);
+    a->at = numbers;
+    if (arguments_end(a))
+        while (p->n > 0)
+            if (!patches_remove(p, p->list[p->n - 1].id, err))
+                return false;
+    while (!arguments_end(a))
+        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err) ||
+            (patches_find(p, id) && !patches_remove(p, id, err)))
+            return false;
+    return p->n == before || settle(c, err);
+}
+
 static bool run_delete(struct console *c, struct arguments *a, struct error *err)
 {
-    int id = 0;
     if (arguments_take(a, "display"))
         return display_delete(c, a, err);
     if (!arguments_take(a, "patch"))
         return break_delete(c, a, err);
-    return read_id(a, &id, err) && patches_remove(&c->session->patches, id, err) && settle(c, err);
+    return delete_patches(c, a, err);
 }
 
 static bool run_enable(struct console *c, struct arguments *a, struct error *err)
@@ -432,7 +465,8 @@ const struct command command_patch = {
         "The slice is of the value at one position: 5.z[6], 5.pattern[3,0], 5.resid_post[10:20];\n"
         "or has TransformerLens's axes, the position among them: 5.z[2,6,:], 5.pattern[3,-1,0].\n"
         "POS is 5, -1, 3-7 or *; without \"at\" the patch holds at every position, also of tokens\n"
-        "that come later. Layers may be *.z or 3-5.z. mean is over the known positions.\n"
+        "that come later; -1 is the last token as it is now, and stays there. Layers may be *.z\n"
+        "or 3-5.z. mean is over the known positions.\n"
         "patch token puts another token at a position: one in quotes, or an id.\n"
         "What depends on it is computed again; info patches shows what each one did.",
     .theme = THEME_EDIT,
@@ -445,9 +479,10 @@ const struct command command_patch = {
 const struct command command_delete = {
     .name = "delete",
     .aliases = "d",
-    .usage = "delete [patch|display] [N]",
-    .brief = "take a breakpoint or a patch away",
-    .help = "Without the patch the earlier bits come back.",
+    .usage = "delete [patch|display] [N...]",
+    .brief = "take breakpoints or patches away",
+    .help = "Without a number all breakpoints go; delete patch takes all patches away.\n"
+            "Without a patch the earlier bits come back.",
     .theme = THEME_BREAK,
     .takes = TAKES_NOTHING,
     .changes = true,

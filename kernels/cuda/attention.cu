@@ -12,10 +12,10 @@ static void attend(struct backend *b, const struct attention *a, const struct kv
         return;
     if (n <= FEW_ROWS || a->d_head > WIDEST_TILE)
         attend_few(c, a, &pages, q, pos0, n, z, work);
-    else if (b->dtype == DTYPE_BF16 && a->d_head % 16 == 0 && a->d_head <= 128)
-        attend_tiles_bf16(c, a, &pages, q, pos0, n, z);
-    else
+    else if (b->dtype != DTYPE_BF16 || a->d_head % 16 != 0 || a->d_head > 128)
         attend_tiles(c, a, &pages, q, pos0, n, z);
+    else if (!attend_hopper(c, a, &pages, q, pos0, n, z))
+        attend_tiles_bf16(c, a, &pages, q, pos0, n, z);
 }
 
 void attention_ops(struct backend *b)

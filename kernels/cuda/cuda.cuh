@@ -141,6 +141,10 @@ void attend_tiles(struct cuda *c, const struct attention *a, const struct kv_pag
                   const float *q, int pos0, int n, float *z);
 void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
                        const float *q, int pos0, int n, float *z);
+/* The same on Hopper (flash_wgmma.cu), for heads of 64, 96 and 128. False: not for this device, or
+ * not built for it. */
+bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
+                   const float *q, int pos0, int n, float *z);
 
 /* ---- on the device ---- */
 

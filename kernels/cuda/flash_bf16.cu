@@ -6,7 +6,7 @@
  * are of 64 keys, the next on its way while one is used. Two blocks fit a multiprocessor: one takes
  * exponentials while the other multiplies. Fragments are those of mma.m16n8k16: in a warp, lane l
  * holds of a 16 x 8 result the rows l / 4 and l / 4 + 8, columns 2 (l % 4) and the next. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/flash.cuh"
 
 #define WARPS   4
 #define THREADS (WARPS * 32)
@@ -15,22 +15,8 @@
 #define ROWS    (WARPS * OWN)
 #define KEYS    64
 #define STAGES  2
-#define LOG2E   1.4426950408889634f
-
-struct flash {
-    struct attention a;
-    struct kv_pages kv;
-    const float *q;
-    float *z;
-    int pos0, n;
-};
 
 /* ---- instructions ---------------------------------------------------------------------------- */
-
-__device__ static unsigned address_of(const void *shared)
-{
-    return (unsigned)__cvta_generic_to_shared(shared);
-}
 
 /* Four 8 x 8 matrices of 16-bit elements; lane l gives the address of row l % 8 of matrix l / 8. */
 __device__ static void load_matrices(unsigned r[4], const bf16 *row)
@@ -58,14 +44,6 @@ __device__ static void multiply(float d[4], const unsigned a[4], unsigned b0, un
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* 16 bytes to shared memory, on their own way; zeros where there is nothing. */
-__device__ static void fetch(bf16 *to, const bf16 *from, bool there)
-{
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address_of(to)), "l"(from),
-                 "r"(there ? 16 : 0)
-                 : "memory");
-}
-
 __device__ static void fetch_commit(void)
 {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -74,33 +52,6 @@ __device__ static void fetch_commit(void)
 template <int LEFT> __device__ static void fetch_wait(void)
 {
     asm volatile("cp.async.wait_group %0;" ::"n"(LEFT) : "memory");
-}
-
-__device__ static unsigned two(float low, float high)
-{
-    __nv_bfloat162 v = __floats2bfloat162_rn(low, high);
-    unsigned bits;
-    memcpy(&bits, &v, sizeof bits);
-    return bits;
-}
-
-__device__ static float power_of_two(float x)
-{
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
-}
-
-__device__ static float quad_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-}
-
-__device__ static float quad_sum(float x)
-{
-    x += __shfl_xor_sync(0xffffffffu, x, 1);
-    return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
@@ -132,7 +83,8 @@ __device__ static void fetch_tile(const struct flash &f, size_t offset, int g, i
     for (int i = threadIdx.x; i < KEYS * chunks; i += THREADS) {
         int s = i / chunks, e = i % chunks * 8;
         bool there = s0 + s < keys;
-        fetch(&to->at[s][e], paged<bf16>(f.kv, offset, g, there ? s0 + s : s0) + e, there);
+        fetch(address_of(&to->at[s][e]), paged<bf16>(f.kv, offset, g, there ? s0 + s : s0) + e,
+              there);
     }
 }
 
@@ -220,7 +172,7 @@ template <int H> __device__ static bool all_finite(const struct tile<H> *values)
         const int words[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
         for (int k = 0; k < 4; k++)
-            odd = odd || (words[k] & 0x7f80) == 0x7f80 || (words[k] & 0x7f800000) == 0x7f800000;
+            odd = odd || odd_numbers((unsigned)words[k]);
     }
     return !__any_sync(0xffffffffu, odd);
 }
@@ -251,71 +203,6 @@ __device__ static void mix_seen(const float p[][4], const struct tile<H> *values
                     o[k][i + 2] = seen1 ? fmaf(p1, v, o[k][i + 2]) : o[k][i + 2];
                 }
         }
-}
-
-/* Turns the scores of one row of a part into weights; what was mixed so far is made to fit.
- * half: which of the lane's two rows. */
-template <int H>
-__device__ static void weigh(float s[KEYS / 8][4], int half, float scale, float *most, float *sum,
-                             float o[H / 8][4])
-{
-    float top = *most, added = 0;
-#pragma unroll
-    for (int j = 0; j < KEYS / 8; j++)
-        top = fmaxf(top, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
-    top = quad_max(top);
-    float base = top == -INFINITY ? 0.0f : top * scale;
-    float shrink = power_of_two(fmaf(*most, scale, -base));
-#pragma unroll
-    for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-        for (int k = 2 * half; k < 2 * half + 2; k++) {
-            s[j][k] = power_of_two(fmaf(s[j][k], scale, -base));
-            added += s[j][k];
-        }
-    *sum = *sum * shrink + added;
-    *most = top;
-#pragma unroll
-    for (int k = 0; k < H / 8; k++) {
-        o[k][2 * half] *= shrink;
-        o[k][2 * half + 1] *= shrink;
-    }
-}
-
-/* Hides what the rows at t and t + 8 do not see of the keys from s0 on. */
-__device__ static void hide(float s[KEYS / 8][4], int window, int s0, int t)
-{
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int at = t + 8 * half, first = first_visible(window, at);
-#pragma unroll
-        for (int j = 0; j < KEYS / 8; j++)
-#pragma unroll
-            for (int k = 2 * half; k < 2 * half + 2; k++) {
-                int key = s0 + j * 8 + (int)threadIdx.x % 4 * 2 + k % 2;
-                s[j][k] = key > at || key < first ? -INFINITY : s[j][k];
-            }
-    }
-}
-
-template <int H>
-__device__ static void write_rows(const struct flash &f, int head, int row0, const float sum[2],
-                                  const float o[H / 8][4])
-{
-    int lane = threadIdx.x % 32;
-#pragma unroll
-    for (int half = 0; half < 2; half++) {
-        int row = row0 + lane / 4 + 8 * half;
-        float total = quad_sum(sum[half]);
-        if (row >= f.n)
-            continue;
-        float *z = f.z + ((size_t)row * f.a.n_heads + head) * H + lane % 4 * 2;
-#pragma unroll
-        for (int k = 0; k < H / 8; k++) {
-            float2 v = {o[k][2 * half] / total, o[k][2 * half + 1] / total};
-            *(float2 *)(z + k * 8) = v;
-        }
-    }
 }
 
 template <int H> __global__ void __launch_bounds__(THREADS, 2) flash_bf16_kernel(struct flash f)
@@ -356,9 +243,11 @@ template <int H> __global__ void __launch_bounds__(THREADS, 2) flash_bf16_kernel
 #pragma unroll
         for (int m = 0; m < PARTS; m++) {
             if (cut)
-                hide(s[m], f.a.window, s0, t0 + m * 16 + lane / 4);
-            weigh<H>(s[m], 0, scale, &most[m][0], &sum[m][0], o[m]);
-            weigh<H>(s[m], 1, scale, &most[m][1], &sum[m][1], o[m]);
+                hide<KEYS>(s[m], f.a.window, s0, t0 + m * 16 + lane / 4);
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                shrink_row<H>(o[m], half,
+                              weigh<KEYS>(s[m], half, scale, &most[m][half], &sum[m][half]));
         }
         if (!cut || all_finite<H>(&now->values))
             mix<H>(s, &now->values, o);

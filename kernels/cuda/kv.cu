@@ -4,12 +4,6 @@
 
 #define THREADS 256
 
-static unsigned blocks_of(size_t count)
-{
-    size_t blocks = (count + THREADS - 1) / THREADS;
-    return blocks < (size_t)1 << 30 ? (unsigned)blocks : 1u << 30;
-}
-
 static size_t kv_bytes(struct backend *b, int n_kv_heads, int d_head)
 {
     size_t each = b->dtype == DTYPE_BF16 ? 2 : 4;
@@ -27,31 +21,26 @@ bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct k
     return out->pages != NULL;
 }
 
+/* A block a position. */
 template <typename T>
-__global__ void store_kernel(struct kv_pages kv, size_t offset, int pos0, const float *rows,
-                             size_t count)
+__global__ void store_kernel(struct kv_pages kv, size_t offset, int pos0, const float *rows)
 {
-    int h = kv.d_head, width = kv.n_kv_heads * h;
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < count;
-         i += (size_t)gridDim.x * blockDim.x) {
-        int pos = pos0 + (int)(i / width), e = (int)(i % width);
-        T *to = (T *)paged<T>(kv, offset, e / h, pos);
-        to[e % h] = narrow<T>(rows[i]);
-    }
+    int h = kv.d_head, width = kv.n_kv_heads * h, pos = pos0 + (int)blockIdx.x;
+    T *to = (T *)paged<T>(kv, offset, 0, pos); /* the next head's are KV_PAGE rows on */
+    rows += (size_t)blockIdx.x * width;
+    for (int e = threadIdx.x; e < width; e += blockDim.x)
+        to[e / h * KV_PAGE * h + e % h] = narrow<T>(rows[e]);
 }
 
 static void store(struct cuda *c, const struct kv_pages *kv, size_t offset, int pos0, int n,
                   const float *rows)
 {
-    size_t count = (size_t)n * (size_t)kv->n_kv_heads * (size_t)kv->d_head;
-    if (!rows || c->failed || count == 0)
+    if (!rows || c->failed || n <= 0)
         return;
     if (c->b.dtype == DTYPE_BF16)
-        store_kernel<bf16>
-            <<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
+        store_kernel<bf16><<<n, THREADS, 0, c->stream>>>(*kv, offset, pos0, rows);
     else
-        store_kernel<float>
-            <<<blocks_of(count), THREADS, 0, c->stream>>>(*kv, offset, pos0, rows, count);
+        store_kernel<float><<<n, THREADS, 0, c->stream>>>(*kv, offset, pos0, rows);
     launched(c, "storing keys and values");
 }
 
@@ -66,20 +55,21 @@ static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int 
     store(c, &pages, kv->value_offset, pos0, n, values);
 }
 
+/* A block a row. */
 template <bool SAVE>
-__global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, float *rows,
-                            size_t count)
+__global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, float *rows)
 {
-    for (size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x; i < count;
-         i += (size_t)gridDim.x * blockDim.x) {
-        int pos = pos0 + (int)(i / d);
-        float *page = (float *)((char *)pages[pos / KV_PAGE] + offset);
-        float *at = page + (size_t)(pos % KV_PAGE) * d + i % d;
-        if (SAVE)
-            *at = rows[i];
-        else
-            rows[i] = *at;
-    }
+    int pos = pos0 + (int)blockIdx.x;
+    float *page = (float *)((char *)pages[pos / KV_PAGE] + offset);
+    float *kept = page + (size_t)(pos % KV_PAGE) * d;
+    rows += (size_t)blockIdx.x * d;
+    const float *from = SAVE ? rows : kept;
+    float *to = SAVE ? kept : rows;
+    bool fours = d % 4 == 0 && ((uintptr_t)from | (uintptr_t)to) % 16 == 0;
+    for (int i = threadIdx.x; fours && i < d / 4; i += blockDim.x)
+        ((float4 *)to)[i] = ((const float4 *)from)[i];
+    for (int i = threadIdx.x; !fours && i < d; i += blockDim.x)
+        to[i] = from[i];
 }
 
 static void rows_save(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
@@ -88,13 +78,12 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, int 
     struct cuda *c = cuda_of(b);
     if (n == 1 && join_save(c, (char *)pages[pos0 / KV_PAGE] + offset, d, pos0 % KV_PAGE, rows))
         return;
-    size_t count = (size_t)n * (size_t)d;
-    void *const *list =
-        !ready(c) || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list = !ready(c) || n <= 0 || d <= 0
+                            ? NULL
+                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
-    rows_kernel<true>
-        <<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0, (float *)rows, count);
+    rows_kernel<true><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, (float *)rows);
     launched(c, "keeping rows");
 }
 
@@ -102,13 +91,12 @@ static void rows_load(struct backend *b, void *const *pages, size_t offset, int 
                       float *rows)
 {
     struct cuda *c = cuda_of(b);
-    size_t count = (size_t)n * (size_t)d;
-    void *const *list =
-        !ready(c) || count == 0 ? NULL : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    void *const *list = !ready(c) || n <= 0 || d <= 0
+                            ? NULL
+                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
-    rows_kernel<false>
-        <<<blocks_of(count), THREADS, 0, c->stream>>>(list, offset, d, pos0, rows, count);
+    rows_kernel<false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
     launched(c, "loading kept rows");
 }
 

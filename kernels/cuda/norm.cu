@@ -23,11 +23,23 @@ __global__ void center_kernel(const float *x, float *out, int d)
         out[i] = x[i] - mean;
 }
 
+/* Whether a row of d elements can be taken four at a time, wherever a block's begins. */
+static __device__ bool fours(int d, const void *x, const void *out)
+{
+    return d % 4 == 0 && ((uintptr_t)x | (uintptr_t)out) % 16 == 0;
+}
+
 __global__ void rms_kernel(const float *x, float eps, float *scale, int d)
 {
     x += (size_t)blockIdx.x * d;
     double sum = 0;
-    for (int i = threadIdx.x; i < d; i += blockDim.x)
+    bool four = fours(d, x, x);
+    for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
+        float4 v = ((const float4 *)x)[i];
+        sum += (double)v.x * (double)v.x + (double)v.y * (double)v.y + (double)v.z * (double)v.z +
+               (double)v.w * (double)v.w;
+    }
+    for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
         sum += (double)x[i] * (double)x[i];
     sum = block_sum(sum);
     if (threadIdx.x == 0)
@@ -38,8 +50,15 @@ __global__ void divide_kernel(const float *x, const float *scale, float *out, in
 {
     size_t row = (size_t)blockIdx.x * d;
     float by = scale[blockIdx.x];
-    for (int i = threadIdx.x; i < d; i += blockDim.x)
-        out[row + i] = x[row + i] / by;
+    x += row;
+    out += row;
+    bool four = fours(d, x, out);
+    for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
+        float4 v = ((const float4 *)x)[i];
+        ((float4 *)out)[i] = {v.x / by, v.y / by, v.z / by, v.w / by};
+    }
+    for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
+        out[i] = x[i] / by;
 }
 
 __device__ static float gained(float v, const float *gain, const float *bias, int i)
@@ -53,9 +72,17 @@ __device__ static float gained(float v, const float *gain, const float *bias, in
 
 __global__ void gain_kernel(const float *x, const float *gain, const float *bias, float *out, int d)
 {
-    size_t row = (size_t)blockIdx.x * d;
-    for (int i = threadIdx.x; i < d; i += blockDim.x)
-        out[row + i] = gained(x[row + i], gain, bias, i);
+    x += (size_t)blockIdx.x * d;
+    out += (size_t)blockIdx.x * d;
+    bool four = fours(d, x, out);
+    for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
+        float4 v = ((const float4 *)x)[i];
+        ((float4 *)out)[i] = {gained(v.x, gain, bias, 4 * i), gained(v.y, gain, bias, 4 * i + 1),
+                              gained(v.z, gain, bias, 4 * i + 2),
+                              gained(v.w, gain, bias, 4 * i + 3)};
+    }
+    for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
+        out[i] = gained(x[i], gain, bias, i);
 }
 
 /* One row, by one block: each thread keeps its elements, so that what is written may lie where x

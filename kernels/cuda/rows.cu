@@ -73,10 +73,24 @@ __device__ static float apply(enum activation f, float x)
     }
 }
 
+/* Four at a time where all of them lie so that 16 bytes can be loaded. */
+static bool fours(size_t count, const float *x, const float *y, const float *out)
+{
+    return count % 4 == 0 && ((uintptr_t)x | (uintptr_t)y | (uintptr_t)out) % 16 == 0;
+}
+
+template <int N>
 __global__ void add_kernel(const float *x, const float *y, float *out, size_t count)
 {
-    FOR_EACH(i, count)
-    out[i] = x[i] + y[i];
+    FOR_EACH(i, count / N)
+    {
+        struct pack<float, N> a = ((const struct pack<float, N> *)x)[i];
+        struct pack<float, N> b = ((const struct pack<float, N> *)y)[i];
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            a.at[k] += b.at[k];
+        ((struct pack<float, N> *)out)[i] = a;
+    }
 }
 
 __global__ void activate_kernel(enum activation f, const float *x, float *out, size_t count)
@@ -85,11 +99,19 @@ __global__ void activate_kernel(enum activation f, const float *x, float *out, s
     out[i] = apply(f, x[i]);
 }
 
+template <int N>
 __global__ void gate_kernel(enum activation f, const float *x, const float *y, float *out,
                             size_t count)
 {
-    FOR_EACH(i, count)
-    out[i] = apply(f, x[i]) * y[i];
+    FOR_EACH(i, count / N)
+    {
+        struct pack<float, N> a = ((const struct pack<float, N> *)x)[i];
+        struct pack<float, N> b = ((const struct pack<float, N> *)y)[i];
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            a.at[k] = apply(f, a.at[k]) * b.at[k];
+        ((struct pack<float, N> *)out)[i] = a;
+    }
 }
 
 static void add(struct backend *b, const float *x, const float *y, float *out, size_t count)
@@ -97,7 +119,11 @@ static void add(struct backend *b, const float *x, const float *y, float *out, s
     struct cuda *c = cuda_of(b);
     if (join_add(c, x, y, out, count) || !ready(c) || count == 0)
         return;
-    add_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, y, out, count);
+    unsigned blocks = blocks_of(count / 4 + 1, THREADS);
+    if (fours(count, x, y, out))
+        add_kernel<4><<<blocks, THREADS, 0, c->stream>>>(x, y, out, count);
+    else
+        add_kernel<1><<<blocks, THREADS, 0, c->stream>>>(x, y, out, count);
     launched(c, "add");
 }
 
@@ -116,7 +142,11 @@ static void gate(struct backend *b, enum activation f, const float *x, const flo
     struct cuda *c = cuda_of(b);
     if (!ready(c) || count == 0)
         return;
-    gate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, y, out, count);
+    unsigned blocks = blocks_of(count / 4 + 1, THREADS);
+    if (fours(count, x, y, out))
+        gate_kernel<4><<<blocks, THREADS, 0, c->stream>>>(f, x, y, out, count);
+    else
+        gate_kernel<1><<<blocks, THREADS, 0, c->stream>>>(f, x, y, out, count);
     launched(c, "gate");
 }
 
@@ -149,23 +179,24 @@ static void angles(struct backend *b, const float *inv_freq, int r, float scale,
     launched(c, "angles");
 }
 
-/* One thread an element: pairs are read twice and written once. */
+/* A block a row; one thread an element: pairs are read twice and written once. */
 __global__ void rope_kernel(const float *x, const float *angles, int r, enum rope_style style,
-                            float *out, size_t count, int heads, int h)
+                            float *out, int width, int h)
 {
     int half = r / 2;
-    FOR_EACH(i, count)
-    {
-        int e = (int)(i % h);
-        const float *cosines = angles + i / h / heads * r, *sines = cosines + half;
+    const float *cosines = angles + (size_t)blockIdx.x * r, *sines = cosines + half;
+    x += (size_t)blockIdx.x * width;
+    out += (size_t)blockIdx.x * width;
+    for (int i = threadIdx.x; i < width; i += blockDim.x) {
+        int e = i % h;
         if (e >= r) {
             out[i] = x[i];
             continue;
         }
         bool halves = style == ROPE_HALVES;
-        int k = halves ? e % half : e / 2;
+        int k = halves ? (e < half ? e : e - half) : e / 2;
         bool second = halves ? e >= half : e % 2;
-        size_t other = halves ? (second ? i - half : i + half) : (second ? i - 1 : i + 1);
+        int other = halves ? (second ? i - half : i + half) : (second ? i - 1 : i + 1);
         float a = x[i], o = x[other], c = cosines[k], s = sines[k];
         out[i] = fmaf(a, c, second ? __fmul_rn(o, s) : -__fmul_rn(o, s));
     }
@@ -178,8 +209,7 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
     size_t count = (size_t)n * (size_t)heads * (size_t)d_head;
     if (!ready(c) || count == 0)
         return;
-    rope_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(x, angles, r, style, out,
-                                                                      count, heads, d_head);
+    rope_kernel<<<n, THREADS, 0, c->stream>>>(x, angles, r, style, out, heads * d_head, d_head);
     launched(c, "rope");
 }
 

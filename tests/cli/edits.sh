@@ -24,6 +24,25 @@ printf 'no array' >"$folder/bad.npy"
 run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/bad.npy" $model; says err 'bad.npy: this is no .npy'
 run 1 --batch --ids "$ids" -ex "patch 1.z[0] from $folder/none.npy" $model; says err 'none.npy'
 
+# Several patches go at once, or all; where one number is wrong, none.
+run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch 1.z[0] zero' -ex 'patch 1.z[1] zero' \
+    -ex 'patch 0.mlp_out zero' -ex 'delete patch 1 3' -ex 'info patches' -ex 'delete patch' \
+    -ex 'info patches' -ex 'info hash' -ex 'undo 2' -ex 'info hash' -ex 'delete patch 2 1 2 3' \
+    -ex 'info patches' -ex 'info hash' $model
+mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
+[ "${hash[0]}" = "${hash[1]}" ] && [ "${hash[0]}" = "${hash[3]}" ] && [ "${hash[0]}" != "${hash[2]}" ] ||
+    fail "hashes ${hash[*]}"
+[ "$(grep -c '^Patch 2 at .* 1.z\[1\] zero$' "$out")" = 2 ] || fail 'patch 2 was not left alone'
+[ "$(grep -c '^no patches$' "$out")" = 2 ] || fail 'a patch is left'
+printf 'patch 1.z[0] zero\ndelete patch 1 9\ninfo patches\n' |
+    "$MIDPASS" --plain --ids "$ids" $model >"$out" 2>"$err"
+says err 'there is no patch 9'; [ "$(grep -c '^Patch 1 at' "$out")" = 2 ] || fail 'patch 1 is gone'
+
+# A position behind the operation is told where it belongs.
+run 1 --batch --ids "$ids" -ex 'patch 1.z[0] zero at -1' $model
+says err '"at POS" stands right behind the site'
+run 1 --batch --ids "$ids" -ex 'patch 1.z[0] mean over' $model; says err 'nothing more is expected here'
+
 # Another token: as if the prompt had it, and back.
 run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -ex 'info hash' \
     -ex tokens -ex 'info patches' -ex "save session $folder/token" -ex 'disable patch 1' \

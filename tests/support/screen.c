@@ -97,6 +97,25 @@ static size_t line_length(const char *s)
     return strcspn(s, "\n");
 }
 
+void screen_add_difference(const struct panel *p, const char *name, const struct cells *cells,
+                           const char *base, struct text *out)
+{
+    struct text whole;
+    text_init(&whole, out->ledger, MEM_OTHER);
+    screen_add(p, name, cells, &whole);
+    const char *at = whole.data;
+    for (int line = 1; at && *at; line++) {
+        size_t n = line_length(at), as = line_length(base);
+        if (line == 1)
+            text_printf(out, "%.*s, as 256 but for\n", (int)n, at);
+        else if (n != as || memcmp(at, base, n) != 0)
+            text_printf(out, "%d %.*s\n", line, (int)n, at);
+        at += n + (at[n] == '\n');
+        base += as + (base[as] == '\n');
+    }
+    text_fini(&whole);
+}
+
 static void write_file(const char *path, const struct text *found)
 {
     FILE *f = fopen(path, "w");

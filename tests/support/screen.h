@@ -13,6 +13,11 @@ void screen_show(struct panel *p, int w, int h, struct cells *cells);
 void screen_add(const struct panel *p, const char *name, const struct cells *cells,
                 struct text *out);
 
+/* The same of a panel on another terminal: only what is not as in `base`, which screen_add wrote
+ * for the same size, each line after its number there. */
+void screen_add_difference(const struct panel *p, const char *name, const struct cells *cells,
+                           const char *base, struct text *out);
+
 /* Compares with the file; fails with the first line that differs. With MIDPASS_GOLDEN=1 in the
  * environment the file is written instead. */
 void screen_compare(const char *path, const struct text *found);

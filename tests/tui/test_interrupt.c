@@ -139,8 +139,10 @@ static void test_ctrl_c(void **state)
     snprintf(line, sizeof line, "Breakpoint 1, #%d ", position + 5);
     expect(fd, line);
     /* An edit that is computed on from holds, can be undone, and the session goes on. */
+    usleep(300000);
     type(fd, "delete 1\n");
     expect(fd, "(midpass) ");
+    usleep(300000);
     snprintf(line, sizeof line, "patch 0.z at %d zero\n", position + 5);
     type(fd, line);
     expect(fd, "Patch 1 at");
@@ -169,6 +171,8 @@ static void test_ctrl_c(void **state)
     expect(fd, "undid: patch 0.z");
     type(fd, "print 2 * 21\n");
     expect(fd, "= 42");
+    expect(fd, "(midpass) ");
+    usleep(300000); /* readline waits by then */
     type(fd, "\003");
     expect(fd, "(midpass) "); /* at the prompt: the line is given up, and no more */
     type(fd, "quit 3\n");

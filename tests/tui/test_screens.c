@@ -124,7 +124,9 @@ static const struct {
     const char *name;
     int colours;
     bool utf8;
-} terminals[] = {{"256", 256, true}, {"16", 16, true}, {"none", 0, true}, {"ascii", 0, false}};
+} terminals[] = {
+    {"256", 256, true}, {"16", 16, true}, {"8", 8, true}, {"none", 0, true}, {"ascii", 0, false}};
+#define TERMINALS (int)(sizeof terminals / sizeof *terminals)
 /* What a panel alone on a screen has: a frame above, a header and the keys less. */
 static const int sizes[][2] = {{40, 7}, {80, 21}, {120, 37}, {200, 57}};
 
@@ -143,24 +145,154 @@ static void test_golden(void **state)
         screen_show(p, 40, 7, &f.cells);
         screen_add(p, "empty", &f.cells, &found);
         set_scene(&f);
-        for (int t = 0; t < 4; t++)
-            for (int k = 0; k < 4; k++) {
+        for (int k = 0; k < 4; k++) {
+            struct text base;
+            text_init(&base, f.ledger, MEM_OTHER);
+            for (int t = 0; t < TERMINALS; t++) {
                 theme_init(&f.theme, terminals[t].colours, terminals[t].utf8, NULL, NULL);
                 screen_show(p, sizes[k][0], sizes[k][1], &f.cells);
-                /* The two largest differ by their room alone. */
-                if (t == 0 || k < 2)
+                /* Of the large ones, and of 8 colours, what is not as with 256. */
+                if (t == 0)
+                    screen_add(p, terminals[t].name, &f.cells, &base);
+                if (t > 0 && (k >= 2 || terminals[t].colours == 8))
+                    screen_add_difference(p, terminals[t].name, &f.cells, base.data, &found);
+                else
                     screen_add(p, terminals[t].name, &f.cells, &found);
                 /* Tokens may be anything, and the terminal sees to them; but no line, block or
                  * arrow (U+2000 to U+2fff) is drawn where none can be shown. */
                 for (int c = 0; !terminals[t].utf8 && c < f.cells.w * f.cells.h; c++)
                     assert_int_not_equal((unsigned char)f.cells.cell[c].glyph[0], 0xe2);
             }
+            text_fini(&base);
+        }
         snprintf(path, sizeof path, GOLDEN "/%s.txt", p->kind->name);
         screen_compare(path, &found);
         text_fini(&found);
         panel_close(p);
         close_model(&f);
     }
+}
+
+/* ---- what is set is marked ---- */
+
+/* The letter in the gutter of the line that shows `name`; its row is selected by keys if p is the
+ * focused one. */
+static char gutter(struct fixture *f, struct panel *p, const char *name)
+{
+    screen_show(p, 40, 60, &f->cells);
+    for (int y = 0; y < f->cells.h; y++) {
+        struct text t;
+        text_init(&t, f->ledger, MEM_OTHER);
+        text_add(&t, "");
+        cells_add_row(&f->cells, y, &t);
+        bool here = t.data && strstr(t.data, name);
+        text_fini(&t);
+        if (here)
+            return cells_at(&f->cells, 0, y)->glyph[0];
+    }
+    fail_msg("no line shows %s", name);
+    return 0;
+}
+
+static void press(struct fixture *f, struct panel *p, int key, const char *runs)
+{
+    struct text line;
+    text_init(&line, f->ledger, MEM_OTHER);
+    text_add(&line, "");
+    enum key_result r = p->kind->key(p, key, &line);
+    assert_string_equal(line.data ? line.data : "", runs);
+    if (r == KEY_COMMAND)
+        command(f, line.data);
+    text_fini(&line);
+    screen_show(p, 40, 60, &f->cells);
+}
+
+static void test_program_marks_what_is_set(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_model(&f);
+    struct panel *p = open_named(&f, panels_find("program"));
+    command(&f, "ids 3 7 1 3 7 1");
+    command(&f, "finish");
+    command(&f, "goto 3 1.z");
+    assert_int_equal(gutter(&f, p, "hook_embed"), ' ');
+    command(&f, "patch token 2 = 9");
+    assert_int_equal(gutter(&f, p, "hook_embed"), 'P');
+    command(&f, "disable patch 1");
+    assert_int_equal(gutter(&f, p, "hook_embed"), 'p');
+    /* Enter where it stands does nothing. */
+    press(&f, p, KEY_RETURN, "");
+    /* Space: one more, all gone. */
+    press(&f, p, ' ', "break 1.z");
+    command(&f, "break 1.z at 3");
+    screen_show(p, 40, 60, &f.cells);
+    press(&f, p, ' ', "delete 1 2");
+    command(&f, "break *.z");
+    command(&f, "break 1.z");
+    command(&f, "disable 4");
+    screen_show(p, 40, 60, &f.cells);
+    press(&f, p, ' ', "disable 3 4");
+    command(&f, "patch 1.z scale 2");
+    screen_show(p, 40, 60, &f.cells);
+    /* A folded block tells what is in force in it. */
+    press(&f, p, 'h', "");
+    assert_int_equal(gutter(&f, p, "blocks.1"), 'P');
+    command(&f, "disable patch 2");
+    assert_int_equal(gutter(&f, p, "blocks.1"), 'b');
+    command(&f, "enable 4");
+    assert_int_equal(gutter(&f, p, "blocks.1"), 'B');
+    command(&f, "enable patch 2");
+    assert_int_equal(gutter(&f, p, "blocks.1"), 'X');
+    panel_close(p);
+    close_model(&f);
+}
+
+static void test_other_panels_mark_it(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_model(&f);
+    command(&f, "ids 3 7 1 3 7 1");
+    command(&f, "finish");
+    command(&f, "patch token 0 = 9");
+    command(&f, "break 1.z if max(.) > 1");
+    command(&f, "condition 1 norm(.) > 22");
+    struct panel *p = open_named(&f, panels_find("points"));
+    assert_int_equal(gutter(&f, p, "1.z if norm(.) > 22"), 'B');
+    panel_close(p);
+    p = open_named(&f, panels_find("tokens"));
+    screen_show(p, 60, 1, &f.cells);
+    assert_string_equal(cells_at(&f.cells, 0, 0)->glyph, "P");
+    panel_close(p);
+    close_model(&f);
+}
+
+/* Also where there is room for little: in a third of 120 columns. */
+static void test_lens_shows_before_and_after(void **state)
+{
+    struct fixture f;
+    struct text t;
+    (void)state;
+    open_model(&f);
+    command(&f, "ids 3 7 1 3 7 1");
+    command(&f, "finish");
+    command(&f, "goto 5 logits");
+    struct panel *p = open_named(&f, panels_find("lens"));
+    screen_show(p, 39, 10, &f.cells);
+    command(&f, "patch 1.resid_post scale -1");
+    screen_show(p, 39, 10, &f.cells);
+    text_init(&t, f.ledger, MEM_OTHER);
+    cells_add_row(&f.cells, 0, &t);
+    assert_non_null(strstr(t.data, "now < before"));
+    text_clear(&t);
+    cells_add_row(&f.cells, 2, &t);
+    const char *sign = strchr(t.data, '<');
+    assert_non_null(sign);
+    assert_true(sign && strchr(sign, '.')); /* the probability that was */
+    text_fini(&t);
+    panel_close(p);
+    close_model(&f);
 }
 
 static void test_memory_is_the_ledgers(void **state)
@@ -250,6 +382,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
+        cmocka_unit_test(test_program_marks_what_is_set),
+        cmocka_unit_test(test_other_panels_mark_it),
+        cmocka_unit_test(test_lens_shows_before_and_after),
         cmocka_unit_test(test_memory_is_the_ledgers),
         cmocka_unit_test(test_random_keys),
     };

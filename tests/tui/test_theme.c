@@ -75,6 +75,56 @@ static void test_signed_has_two_sides(void **state)
         }
 }
 
+static void test_signs_of_values_differ(void **state)
+{
+    (void)state;
+    for (int k = 0; k < 4; k++)
+        for (int light = 0; light < 2; light++) {
+            struct theme t;
+            theme_init(&t, k < 3 ? colours[k] : 0, true, NULL, light ? "0;15" : "15;0");
+            int16_t none = theme_signed(&t, 0);
+            for (int i = 1; i <= 100; i++) {
+                double v = i / 100.0;
+                int16_t above = theme_signed(&t, v), below = theme_signed(&t, -v);
+                assert_true(t.colours == 0 || (above == none) == (below == none));
+                assert_true(above == none || above != below);
+                if (above != none) {
+                    double gap = lightness(theme_ink(&t, above)) - lightness(above);
+                    assert_true(fabs(gap) > 30);
+                    gap = lightness(theme_ink(&t, below)) - lightness(below);
+                    assert_true(fabs(gap) > 25);
+                }
+                const char *p = theme_signed_glyph(&t, v), *n = theme_signed_glyph(&t, -v);
+                bool zero = strcmp(p, ".") == 0;
+                assert_int_equal(zero, strcmp(n, ".") == 0);
+                assert_true(zero || strcmp(p, n) != 0);
+            }
+        }
+}
+
+/* The ramps without colours have more ink for more, and come to each step once. */
+static void test_glyphs_grow(void **state)
+{
+    static const char *const ramps[] = {".:-=+*#%@", ".+*#@", ".-nNM"};
+    struct theme t;
+    (void)state;
+    theme_init(&t, 0, false, NULL, NULL);
+    for (int k = 0; k < 3; k++) {
+        size_t at = 0;
+        for (int i = 0; i <= 1000; i++) {
+            double v = i / 1000.0;
+            const char *g = k == 0   ? theme_heat_glyph(&t, v)
+                            : k == 1 ? theme_signed_glyph(&t, v)
+                                     : theme_signed_glyph(&t, -v);
+            const char *found = strchr(ramps[k], *g);
+            assert_non_null(found);
+            assert_true((size_t)(found - ramps[k]) - at <= 1);
+            at = (size_t)(found - ramps[k]);
+        }
+        assert_int_equal(at, strlen(ramps[k]) - 1);
+    }
+}
+
 static void test_without_colours(void **state)
 {
     struct theme t;
@@ -152,8 +202,12 @@ static void test_wide_characters(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_heat_grows),      cmocka_unit_test(test_signed_has_two_sides),
-        cmocka_unit_test(test_without_colours), cmocka_unit_test(test_signs_take_one_column),
+        cmocka_unit_test(test_heat_grows),
+        cmocka_unit_test(test_signed_has_two_sides),
+        cmocka_unit_test(test_signs_of_values_differ),
+        cmocka_unit_test(test_glyphs_grow),
+        cmocka_unit_test(test_without_colours),
+        cmocka_unit_test(test_signs_take_one_column),
         cmocka_unit_test(test_wide_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -257,6 +257,32 @@ static void test_bad_conditions_are_told_at_once(void **state)
     close_model(&f);
 }
 
+/* Listings show the condition that holds now. */
+static void test_the_text_follows_the_condition(void **state)
+{
+    struct fixture f;
+    (void)state;
+    open_model(&f, "llama", 8);
+    struct breakpoint_spec spec = {.site = SITE_Z,
+                                   .last = INT32_MAX,
+                                   .token_id = -1,
+                                   .condition = "max(.) > 1",
+                                   .n_condition = 10,
+                                   .text = "0.z at 2 if max(.) > 1"};
+    struct breakpoints *b = &f.s.breakpoints;
+    int id = breakpoints_add(b, &f.s, &spec, &f.err);
+    assert_true(id > 0);
+    assert_true(breakpoints_condition(b, &f.s, id, "norm(.) > 3", 11, 1, &f.err));
+    assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2 if norm(.) > 3");
+    assert_false(breakpoints_condition(b, &f.s, id, "1 +", 3, 1, &f.err));
+    assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2 if norm(.) > 3");
+    assert_true(breakpoints_condition(b, &f.s, id, NULL, 0, 1, &f.err));
+    assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2");
+    assert_true(breakpoints_condition(b, &f.s, id, "1", 1, 1, &f.err));
+    assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2 if 1");
+    close_model(&f);
+}
+
 static void test_every_failing_allocation(void **state)
 {
     (void)state;
@@ -284,6 +310,7 @@ int main(void)
     n = checkpoints_add(tests, n, 2 * CHECKPOINTS_MOST, test_same_stops_after_an_edit);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_counts);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_bad_conditions_are_told_at_once);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_the_text_follows_the_condition);
     tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_every_failing_allocation);
     return _cmocka_run_group_tests("breakpoint", tests, (size_t)n, NULL, NULL);
 }

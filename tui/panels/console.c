@@ -1,6 +1,8 @@
 /* console.c - what the console said, wrapped, and the line being typed below it. */
 #include "tui/panels/console.h"
 
+#include "tui/typed.h"
+
 #include <string.h>
 
 /* ---- the lines ---- */
@@ -143,8 +145,7 @@ static int rows_of(const char *s, int w)
 {
     int rows = 0;
     do {
-        s += text_wrap(s, w);
-        s += *s == ' ';
+        text_take_line(&s, w);
         rows++;
     } while (*s);
     return rows;
@@ -171,35 +172,23 @@ static struct style style_of(const struct theme *t, enum said what)
 static int draw_line(struct region r, int y, const char *s, struct style st)
 {
     int top = y - rows_of(s, r.w);
-    char row[2048];
     for (int at = top; at < y; at++) {
-        size_t n = text_wrap(s, r.w), shown = n < sizeof row ? n : sizeof row - 1;
-        memcpy(row, s, shown);
-        row[shown] = '\0';
+        const char *row = s;
+        size_t n = text_take_line(&s, r.w);
         if (at >= 0)
-            region_text(r, 0, at, r.w, row, st);
-        s += n;
-        s += *s == ' ';
+            region_text_bytes(r, 0, at, r.w, row, n, st);
     }
     return top;
 }
 
-/* What of the line can be seen: the part that the cursor is in. */
 static void draw_prompt(const struct console_panel *p, struct region r, int y)
 {
     const struct prompt_view *v = &p->base.view->prompt;
     const struct theme *t = p->base.view->theme;
-    const char *lead = v->active && v->lead ? v->lead : PROMPT_LEAD;
-    const char *text = v->active && v->text ? v->text : "";
-    struct style s = theme_style(t, v->active ? ROLE_TEXT : ROLE_DIM);
-    int x = region_text(r, 0, y, r.w, lead, s), skip = v->cursor - (r.w - x - 1);
-    if (!v->active)
-        return;
-    for (; skip > 0 && *text; skip--)
-        do
-            text++;
-        while (((unsigned char)*text & 0xc0) == 0x80);
-    region_text(r, x, y, r.w - x, text, s);
+    if (v->active)
+        typed_draw(r, y, v, theme_style(t, ROLE_TEXT));
+    else
+        region_text(r, 0, y, r.w, PROMPT_LEAD, theme_style(t, ROLE_DIM));
 }
 
 static void draw(const struct panel *panel, struct region r, bool focused)

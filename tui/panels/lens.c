@@ -25,12 +25,19 @@ int lens_index(const struct lens_panel *p, int line)
 
 int lens_cell_width(const struct lens_panel *p)
 {
-    return p->has_before ? 25 : 14;
+    return (p->has_before ? LENS_PAIR_W : LENS_CELL_W) + 1;
+}
+
+int lens_rank_width(const struct lens_panel *p, int w)
+{
+    int cell = p->has_before ? LENS_PAIR_W : LENS_CELL_W;
+    return w >= LENS_NAME_W + LENS_RANK_W + cell ? LENS_RANK_W : 0;
 }
 
 int lens_cells_fit(const struct lens_panel *p, int w)
 {
-    return numeric_clamp((w - LENS_NAME_W - LENS_RANK_W) / lens_cell_width(p), 1, LENS_CELLS);
+    int room = w - LENS_NAME_W - lens_rank_width(p, w);
+    return numeric_clamp((room + 1) / lens_cell_width(p), 1, LENS_CELLS);
 }
 
 bool lens_changed(const struct lens_panel *p, int index, int cell)
@@ -307,7 +314,7 @@ static enum key_result mouse(struct panel *panel, enum mouse_action action, int 
         return move(p, action == MOUSE_WHEEL_UP ? -1 : 1);
     if (y < 1 || y > p->body)
         return KEY_DONE;
-    int column = (x - LENS_NAME_W - LENS_RANK_W) / lens_cell_width(p);
+    int column = (x - LENS_NAME_W - lens_rank_width(p, p->base.w)) / lens_cell_width(p);
     p->column = numeric_clamp(column, 0, p->n_cells - 1);
     enum key_result moved = move(p, p->top + y - 1 - p->line);
     return action == MOUSE_DOUBLE ? choose(p) : moved;

@@ -42,7 +42,7 @@ static void draw_line(const struct lens_panel *p, struct region r, int line)
         return;
     }
     int x = LENS_NAME_W;
-    if (r.w >= LENS_NAME_W + LENS_RANK_W + 13) {
+    if (lens_rank_width(p, r.w) > 0) {
         if (row->rank >= 0)
             region_printf(r, x, 0, theme_style(t, row->rank == 0 ? ROLE_TITLE : ROLE_TEXT), "%6s%d",
                           "#", row->rank);
@@ -67,11 +67,15 @@ void lens_draw(const struct panel *panel, struct region r, bool focused)
         return;
     }
     int y0 = r.h > 1;
-    if (y0 && p->target_label[0])
-        region_printf(r, 0, 0, theme_style(t, ROLE_DIM), "p and rank of %s %s  behind %s",
-                      p->chosen ? "the chosen" : "the next,", p->target_label, p->label);
-    else if (y0)
-        region_printf(r, 0, 0, theme_style(t, ROLE_DIM), "best tokens behind %s", p->label);
+    char line[64 + 2 * LABEL_BYTES];
+    if (p->target_label[0] && lens_rank_width(p, r.w) > 0)
+        snprintf(line, sizeof line, "p and rank of %s %s  behind %s",
+                 p->chosen ? "the chosen" : "the next,", p->target_label, p->label);
+    else
+        snprintf(line, sizeof line, "best%s behind %s",
+                 p->has_before ? ", * now < before," : " tokens", p->label);
+    if (y0)
+        region_text_cut(r, 0, 0, r.w, line, theme_sign(t, SIGN_ELLIPSIS), theme_style(t, ROLE_DIM));
     for (int i = 0; i < p->body; i++)
         draw_line(p, region_part(r, 0, y0 + i, r.w, 1), p->top + i);
 }

@@ -8,6 +8,8 @@
 #define LENS_CELLS  8 /* best tokens kept of a row */
 #define LENS_NAME_W 7
 #define LENS_RANK_W 12 /* ".081 #12" */
+#define LENS_CELL_W 13 /* " was     .520", */
+#define LENS_PAIR_W 24 /* and "< the     .310" */
 
 struct lens_cell {
     int32_t id;
@@ -49,6 +51,8 @@ int lens_index(const struct lens_panel *p, int line);
 /* Columns of a cell, and how many cells fit. */
 int lens_cell_width(const struct lens_panel *p);
 int lens_cells_fit(const struct lens_panel *p, int w);
+/* Columns for the rank; 0 where they would take the room of before and after. */
+int lens_rank_width(const struct lens_panel *p, int w);
 /* Whether a cell's text differs from before. */
 bool lens_changed(const struct lens_panel *p, int index, int cell);
 void lens_draw(const struct panel *p, struct region r, bool focused);

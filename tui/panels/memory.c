@@ -88,17 +88,26 @@ static void draw_history(const struct memory_panel *p, struct region r, int y)
     }
 }
 
-/* In one line, where there is no room for more: "weights 2.5 MiB  kv 18.0 KiB  peak 3.9 MiB". */
+/* One more of the brief line, whole or not at all. */
+static void add_brief(char line[500], int w, const char *name, size_t bytes)
+{
+    char size[24], more[80];
+    size_t n = strlen(line);
+    snprintf(more, sizeof more, "%s%s %s", n ? "  " : "", name, mem_format(bytes, size));
+    if (n + strlen(more) <= (size_t)w && n + strlen(more) < 500)
+        strcat(line, more);
+}
+
+/* In one line, where there is no room for more: "total 3.0 MiB  peak 3.9 MiB  weights 2.5 MiB". */
 static void draw_brief(const struct memory_panel *p, struct region r)
 {
-    char line[500], size[24];
-    int n = snprintf(line, sizeof line, "total %s  ", mem_format(p->total, size));
-    n += snprintf(line + n, sizeof line - (size_t)n, "peak %s  ", mem_format(p->peak, size));
+    char line[500] = "";
+    add_brief(line, r.w, "total", p->total);
+    add_brief(line, r.w, "peak", p->peak);
+    add_brief(line, r.w, "rss", p->rss);
     for (int c = 0; c < MEM_CATEGORIES; c++)
-        n += snprintf(line + n, sizeof line - (size_t)n, "%s %s  ", mem_category_name(c),
-                      mem_format(p->now[c], size));
-    snprintf(line + n, sizeof line - (size_t)n, "rss %s", mem_format(p->rss, size));
-    numeric_words(r, line, theme_style(p->base.view->theme, ROLE_TEXT));
+        add_brief(line, r.w, mem_category_name(c), p->now[c]);
+    region_text(r, 0, 0, r.w, line, theme_style(p->base.view->theme, ROLE_TEXT));
 }
 
 #define LINES (MEM_CATEGORIES + 8)

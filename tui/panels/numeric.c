@@ -117,20 +117,10 @@ const char *numeric_probability(double p, char out[NUMBER_BYTES])
 
 void numeric_words(struct region r, const char *words, struct style s)
 {
-    char line[400];
     for (int y = 0; y < r.h && r.w > 0 && *words; y++) {
-        size_t n = strlen(words), most = (size_t)r.w < sizeof line ? (size_t)r.w : sizeof line - 1;
-        if (n > most) {
-            size_t at = most;
-            while (at > 0 && words[at] != ' ')
-                at--;
-            n = at > 0 ? at : most;
-        }
-        memcpy(line, words, n);
-        line[n] = '\0';
-        region_text(r, 0, y, r.w, line, s);
-        words += n;
-        words += strspn(words, " ");
+        const char *line = words;
+        size_t n = text_take_line(&words, r.w);
+        region_text_bytes(r, 0, y, r.w, line, n, s);
     }
 }
 

@@ -98,14 +98,14 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
 /* ---- drawing ---- */
 
 /* "hit 3 times", "changed 4 rows, norm 3.1 -> 0". */
-static void add_receipt(const struct point *o, char *out, size_t n)
+static void add_receipt(const struct point *o, int width, char *out, size_t n)
 {
     char before[NUMBER_BYTES], after[NUMBER_BYTES];
     if (o->token)
         snprintf(out, n, "another token");
     else if (o->patch && o->hits > 0)
         snprintf(out, n, "%ld row%s, norm %s to %s", o->hits, o->hits == 1 ? "" : "s",
-                 numeric_format(o->before, 6, before), numeric_format(o->after, 6, after));
+                 numeric_format(o->before, width, before), numeric_format(o->after, width, after));
     else if (o->patch)
         snprintf(out, n, "not used yet");
     else if (o->ignore > 0)
@@ -119,17 +119,20 @@ static void draw_point(const struct points_panel *p, struct region r, int y, int
     const struct theme *t = p->base.view->theme;
     const struct point *o = &p->point[i];
     struct style s = theme_style(t, o->enabled ? ROLE_TEXT : ROLE_DIM);
-    enum sign sign = !o->enabled ? SIGN_DISABLED : o->patch ? SIGN_PATCH : SIGN_BREAKPOINT;
+    enum sign on = o->patch ? SIGN_PATCH : SIGN_BREAKPOINT;
+    enum sign off = o->patch ? SIGN_PATCH_OFF : SIGN_DISABLED;
     char receipt[120];
-    region_put(r, 0, y, o->patch && !o->enabled ? "p" : theme_sign(t, sign),
+    region_put(r, 0, y, theme_sign(t, o->enabled ? on : off),
                theme_style(t, o->patch ? ROLE_PATCH : ROLE_BREAKPOINT));
     int x = 2 + region_printf(r, 2, y, s, "%d ", o->id);
-    add_receipt(o, receipt, sizeof receipt);
-    /* What was typed has its condition in it, unless that was changed afterwards; the receipt
-     * gets what is left. */
-    int room = text_columns(receipt) + 2, left = r.w - x;
-    bool both = left >= room + 12;
-    int text = text_columns(p->strings.data + o->text);
+    /* The receipt gets what is left, in fewer digits where all of the text then has room too. */
+    int text = text_columns(p->strings.data + o->text), left = r.w - x, room = 0;
+    bool both = false;
+    for (int digits = 6; !both && digits >= 4; digits -= 2) {
+        add_receipt(o, digits, receipt, sizeof receipt);
+        room = text_columns(receipt) + 2;
+        both = left >= room + (digits == 6 ? numeric_least(text, 12) : text);
+    }
     text = numeric_least(text, both ? left - room : left);
     region_text_cut(r, x, y, text, p->strings.data + o->text, theme_sign(t, SIGN_ELLIPSIS), s);
     if (both)

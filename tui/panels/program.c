@@ -1,5 +1,5 @@
 /* program.c - the forward pass as a listing: blocks, their sites, and what is set there. */
-#include "tui/panels/numeric.h"
+#include "tui/panels/program_parts.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -7,116 +7,9 @@
 #define GUTTER 2 /* what is set there, and where the debugger stands */
 #define NAME_W 30
 
-struct line {
-    int op; /* -1: the title of a section */
-    int section;
-    enum site site;
-    int layer;
-    bool known; /* its value can be read at the cursor's position */
-    bool breakpoint, disabled, patch;
-    int id;     /* of the breakpoint */
-    bool alone; /* which stands here and nowhere else */
-};
-
-struct program_panel {
-    struct panel base;
-    struct line *line; /* the whole program */
-    int n, n_sections;
-    bool *folded; /* [n_sections]: prelude, blocks, tail */
-    int at;       /* the selected line */
-    int current;  /* where the debugger stands; -1: nowhere */
-    bool has_prompt;
-    int position, op; /* the cursor, as it was */
-};
-
 static bool is_shown(const struct program_panel *p, int i)
 {
     return p->line[i].op < 0 || !p->folded[p->line[i].section];
-}
-
-/* ---- reading ---- */
-
-static bool list_program(struct program_panel *p, const struct session *s, struct error *err)
-{
-    const struct program *g = &s->model.program;
-    struct ledger *l = p->base.view->ledger;
-    int sections = g->n_layers + 2;
-    size_t most = (size_t)g->n_ops + (size_t)sections;
-    struct line *lines = mem_alloc_array(l, MEM_VIEWS, most, sizeof *lines, err);
-    bool *folded = lines ? mem_alloc_array(l, MEM_VIEWS, (size_t)sections, 1, err) : NULL;
-    if (!folded) {
-        mem_free(l, lines);
-        return false;
-    }
-    int n = 0, last = -1;
-    for (int i = 0; i < g->n_ops; i++) {
-        int section = program_section(g, i) + 1;
-        if (g->ops[i].site == SITE_NONE)
-            continue;
-        if (section != last)
-            lines[n++] = (struct line){.op = -1, .section = section, .layer = section - 1};
-        last = section;
-        lines[n++] = (struct line){
-            .op = i, .section = section, .site = g->ops[i].site, .layer = g->ops[i].layer};
-    }
-    p->line = lines;
-    p->folded = folded;
-    p->n = n;
-    p->n_sections = sections;
-    p->op = -2;
-    return true;
-}
-
-static void look_at(struct line *l, const struct session *s)
-{
-    l->breakpoint = l->disabled = l->patch = l->alone = false;
-    for (int i = 0; i < s->breakpoints.n; i++) {
-        const struct breakpoint *b = &s->breakpoints.list[i];
-        bool here =
-            b->site == l->site &&
-            (!site_in_block(l->site) || (b->layer_first <= l->layer && l->layer <= b->layer_last));
-        if (!here || (l->breakpoint && !l->disabled))
-            continue;
-        l->breakpoint = true;
-        l->disabled = !b->enabled;
-        l->id = b->id;
-        l->alone = b->layer_first == b->layer_last;
-    }
-    for (int i = 0; i < s->patches.n; i++) {
-        const struct patch *e = &s->patches.list[i];
-        l->patch |=
-            e->enabled && e->kind != PATCH_TOKEN && e->site == l->site &&
-            (!site_in_block(l->site) || (e->layer_first <= l->layer && l->layer <= e->layer_last));
-    }
-    l->known = s->has_prompt && session_has(s, s->position, l->op, NULL);
-}
-
-static bool refresh(struct panel *panel, int w, int h, struct error *err)
-{
-    struct program_panel *p = (struct program_panel *)panel;
-    const struct session *s = panel->view->console ? panel->view->console->session : NULL;
-    (void)w;
-    (void)h;
-    if (!s)
-        return true;
-    if (!p->line && !list_program(p, s, err))
-        return false;
-    for (int i = 0; i < p->n; i++)
-        if (p->line[i].op >= 0)
-            look_at(&p->line[i], s);
-    bool moved = p->op != s->op || p->position != s->position || p->has_prompt != s->has_prompt;
-    p->has_prompt = s->has_prompt;
-    p->position = s->position;
-    p->op = s->op;
-    p->current = -1;
-    for (int i = 0; s->has_prompt && i < p->n && p->line[i].op <= s->op; i++)
-        if (p->line[i].op >= 0)
-            p->current = i;
-    if (moved && p->current >= 0) {
-        p->at = p->current;
-        p->folded[p->line[p->at].section] = false;
-    }
-    return true;
 }
 
 static void close_panel(struct panel *panel)
@@ -124,6 +17,7 @@ static void close_panel(struct panel *panel)
     struct program_panel *p = (struct program_panel *)panel;
     mem_free(panel->view->ledger, p->line);
     mem_free(panel->view->ledger, p->folded);
+    mem_free(panel->view->ledger, p->stop);
 }
 
 /* ---- drawing ---- */
@@ -147,16 +41,21 @@ static void draw_gutter(const struct program_panel *p, struct region r, int y, i
     struct line sum = *l;
     /* A folded block tells what is in it. */
     for (int k = i + 1; l->op < 0 && p->folded[l->section] && k < p->n && p->line[k].op >= 0; k++) {
-        sum.breakpoint |= p->line[k].breakpoint;
-        sum.patch |= p->line[k].patch;
+        sum.breaks_on += p->line[k].breaks_on;
+        sum.breaks_off += p->line[k].breaks_off;
+        sum.patches_on += p->line[k].patches_on;
+        sum.patches_off += p->line[k].patches_off;
     }
-    if (sum.breakpoint && sum.patch)
-        region_put(r, 0, y, theme_sign(t, SIGN_BOTH), theme_style(t, ROLE_BREAKPOINT));
-    else if (sum.breakpoint)
-        region_put(r, 0, y, theme_sign(t, sum.disabled ? SIGN_DISABLED : SIGN_BREAKPOINT),
-                   theme_style(t, ROLE_BREAKPOINT));
-    else if (sum.patch)
-        region_put(r, 0, y, theme_sign(t, SIGN_PATCH), theme_style(t, ROLE_PATCH));
+    /* What is in force hides what is switched off. */
+    bool patch = !sum.breaks_on && (sum.patches_on || !sum.breaks_off);
+    enum sign sign = sum.breaks_on && sum.patches_on ? SIGN_BOTH
+                     : sum.breaks_on                 ? SIGN_BREAKPOINT
+                     : sum.patches_on                ? SIGN_PATCH
+                     : sum.breaks_off                ? SIGN_DISABLED
+                                                     : SIGN_PATCH_OFF;
+    if (sum.breaks_on || sum.breaks_off || sum.patches_on || sum.patches_off)
+        region_put(r, 0, y, theme_sign(t, sign),
+                   theme_style(t, patch ? ROLE_PATCH : ROLE_BREAKPOINT));
     bool here = i == p->current || (l->op < 0 && p->folded[l->section] && p->current >= 0 &&
                                     p->line[p->current].section == l->section);
     if (here)
@@ -258,19 +157,24 @@ static void fold(struct program_panel *p, bool folded)
         p->at--;
 }
 
-/* A breakpoint of this site alone goes; one for several layers is switched. */
+/* All that stand here go. If one stands elsewhere too, all are switched instead: off if any is on.
+ */
 static enum key_result toggle(const struct program_panel *p, struct text *line)
 {
     const struct line *l = &p->line[p->at];
     char name[64];
     if (l->op < 0)
         return KEY_DONE;
-    if (!l->breakpoint)
+    if (l->breaks_on + l->breaks_off == 0) {
         text_printf(line, "break %s", site_short_name(l->site, l->layer, name));
-    else if (l->alone)
-        text_printf(line, "delete %d", l->id);
-    else
-        text_printf(line, "%s %d", l->disabled ? "enable" : "disable", l->id);
+        return KEY_COMMAND;
+    }
+    text_add(line, l->wide == 0 ? "delete" : l->breaks_on ? "disable" : "enable");
+    for (int i = 0; i < p->n_stops; i++) {
+        const struct stop *b = &p->stop[i];
+        if (program_covers(l, b->site, b->layer_first, b->layer_last))
+            text_printf(line, " %d", b->id);
+    }
     return KEY_COMMAND;
 }
 
@@ -286,6 +190,8 @@ static enum key_result go(struct program_panel *p, struct text *line)
         text_add(line, "run ");
         return KEY_PROMPT;
     }
+    if (p->op == l->op) /* it stands there */
+        return KEY_DONE;
     text_printf(line, "goto %d %s", p->position, site_short_name(l->site, l->layer, name));
     return KEY_COMMAND;
 }
@@ -378,9 +284,11 @@ static const struct key_help keys[] = {
     {"h l", "fold, unfold"},
     {"o", "fold or unfold all"},
     {"Enter", "go there; on a block: fold it"},
-    {"Space", "a breakpoint, or none"},
+    {"Space", "a breakpoint; where there are any: delete all of them,"},
+    {"", "or switch them, if one stands at other sites too"},
     {"e", "patch it"},
     {".", "where the debugger stands"},
+    {"B b P p X", "a breakpoint, switched off; a patch, off; both"},
     {NULL, NULL},
 };
 
@@ -390,7 +298,7 @@ const struct panel_kind panel_program = {
     .min_w = 12,
     .min_h = 3,
     .close = close_panel,
-    .refresh = refresh,
+    .refresh = program_refresh,
     .draw = draw,
     .title = title,
     .key = key,

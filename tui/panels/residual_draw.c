@@ -105,10 +105,15 @@ static void draw_bars(const struct residual_panel *p, struct region r)
         }
         put(t, r, c.cosine, y, row->has_norm, row->cosine, true);
     }
+    const char *legend = p->has_direction ? "attn, mlp: along the last residual"
+                                          : "attn, mlp: the last residual is to come";
+    char line[64 + LABEL_BYTES];
+    snprintf(line, sizeof line, "%d %s  %s", p->position, p->label, legend);
+    /* The title tells the position, too. */
+    bool fits = text_columns(line) <= r.w;
     if (r.h > 2)
-        region_printf(
-            r, 0, r.h - 1, theme_style(t, ROLE_DIM), "%d %s  attn, mlp: %s", p->position, p->label,
-            p->has_direction ? "along the last residual" : "the last residual is to come");
+        region_text_cut(r, 0, r.h - 1, r.w, fits ? line : legend, theme_sign(t, SIGN_ELLIPSIS),
+                        theme_style(t, ROLE_DIM));
 }
 
 /* ---- the map ---- */

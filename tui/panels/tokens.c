@@ -29,12 +29,8 @@ static struct style style_of(const struct tokens_panel *p, int i)
     double v = tokens_value(p, i);
     if (isnan(v) || t->colours == 0)
         return s;
-    /* Written in what can be read on the map's colour. */
-    bool bright = (v > 0.5) == (t->background == BACKGROUND_DARK);
-    int16_t black = t->colours == 256 ? 16 : 0;
-    int16_t white = t->colours == 256 ? 231 : t->colours == 16 ? 15 : 7;
     s.bg = theme_heat(t, v);
-    s.fg = bright ? black : white;
+    s.fg = theme_ink(t, s.bg);
     return s;
 }
 
