@@ -213,11 +213,6 @@ struct listed {
     struct continuation_place at;
 };
 
-static int listed_count(const struct listed *k)
-{
-    return k->n > k->n_prompt ? k->n - k->n_prompt : 0; /* a script may have said anything */
-}
-
 static bool list_json(struct report *r, const struct listed *k, const struct text *text,
                       bool has_text, struct error *err)
 {
@@ -227,7 +222,7 @@ static bool list_json(struct report *r, const struct listed *k, const struct tex
     else
         report_null(r, "name");
     report_int(r, "position", k->n_prompt);
-    report_int(r, "count", listed_count(k));
+    report_int(r, "count", k->n - k->n_prompt);
     report_bool(r, "this_prompt", k->at.this_prompt);
     report_bool(r, "present", k->at.present);
     if (k->at.this_prompt)
@@ -250,7 +245,7 @@ static bool list_json(struct report *r, const struct listed *k, const struct tex
 static bool list_text(struct report *r, const struct listed *k, const struct text *text,
                       struct error *err)
 {
-    int n = listed_count(k);
+    int n = k->n - k->n_prompt;
     text_printf(&r->text, "%s%-3s %4d token%s  ", k->at.present ? "=> " : "   ",
                 k->name ? k->name : "-", n, n == 1 ? " " : "s");
     if (!k->at.this_prompt)
@@ -312,6 +307,8 @@ bool continuation_list(struct console *c, struct arguments *a, struct error *err
         struct listed k = {
             continuation_name(i, name), kept->ids, kept->n_prompt, kept->n, &kept->origins,
             continuation_place(s, i)};
+        if (k.n_prompt > k.n) /* a script may have said anything */
+            k.n_prompt = k.n;
         if (!list_one(c, &k, err))
             return false;
         present = present || k.at.present;

@@ -124,7 +124,7 @@ static void random_move(struct walker *w)
         snprintf(line, sizeof line, "patch token %d = %d", roll(w, w->session.trace.n_ids),
                  roll(w, w->session.model.config.n_vocab));
     else
-        snprintf(line, sizeof line, "%s", plain[roll(w, (int)(sizeof plain / sizeof *plain))]);
+        snprintf(line, sizeof line, "%s", plain[roll(w, sizeof plain / sizeof plain[0])]);
     move(w, line);
 }
 
