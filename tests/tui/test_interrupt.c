@@ -172,7 +172,7 @@ static void test_ctrl_c(void **state)
     expect(fd, "command 2 (goto -1 logits): stopped");
     type(fd, "delete\ninfo breakpoints\n");
     expect(fd, "no breakpoints");
-    type(fd, "undo 3\n");
+    type(fd, "undo 4\n");
     expect(fd, "undid: patch 0.z");
     type(fd, "print 2 * 21\n");
     expect(fd, "= 42");
