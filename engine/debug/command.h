@@ -22,11 +22,11 @@ struct console {
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
-    int exit_code;            /* that quit was given */
-    int source_depth;         /* of files that source files */
-    bool placed;              /* the error tells its file and line */
-    bool changing;            /* the state before the running command is kept for undo */
-    char *repeat;             /* the line that an empty one repeats, or NULL */
+    int exit_code;    /* that quit was given */
+    int source_depth; /* of files that source files */
+    bool placed;      /* the error tells its file and line */
+    bool changing;    /* the state before the running command is kept for undo */
+    char *repeat;     /* the line that an empty one repeats, or NULL */
     /* Lines between `commands` and `end`, for breakpoints first_gathered to last_gathered; 0:
      * none are gathered. */
     struct text gathered;

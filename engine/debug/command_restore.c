@@ -184,7 +184,9 @@ static bool restore_number(struct console *c, struct arguments *a, struct error 
     struct session *s = c->session;
     bool patch = arguments_take(a, "patch");
     bool display = !patch && arguments_take(a, "display");
-    int *last = patch ? &s->patches.last_id : display ? &c->displays.last_id : &s->breakpoints.last_id;
+    int *last = patch     ? &s->patches.last_id
+                : display ? &c->displays.last_id
+                          : &s->breakpoints.last_id;
     int n;
     if (!patch && !display && !arguments_take(a, "breakpoint"))
         return error_at(err, ERR_USAGE, arguments_column(a),

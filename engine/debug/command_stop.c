@@ -138,7 +138,8 @@ bool stop_gather(struct console *c, const char *line, size_t n, struct error *er
     struct change_mark mark;
     char what[60];
     bool ok = true;
-    snprintf(what, sizeof what, c->first_gathered < c->last_gathered ? "commands %d-%d" : "commands %d",
+    snprintf(what, sizeof what,
+             c->first_gathered < c->last_gathered ? "commands %d-%d" : "commands %d",
              c->first_gathered, c->last_gathered);
     change_begin(c, &mark);
     for (int id = c->first_gathered; ok && id <= c->last_gathered; id++)

@@ -389,9 +389,8 @@ static bool write_history(struct writer *w, struct error *err)
 /* What is new gets a function and a line here. Variables stand before conditions that name them,
  * patches before the place, so that nothing is computed twice. */
 static bool (*const kinds[])(struct writer *w, struct error *err) = {
-    write_sampler, write_variables,   write_prompt,   write_continuations,
-    write_patches, write_breakpoints, write_displays, write_place,
-    write_history,
+    write_sampler,     write_variables, write_prompt, write_continuations, write_patches,
+    write_breakpoints, write_displays,  write_place,  write_history,
 };
 
 bool state_write(struct console *c, struct text *out, struct state_arrays *arrays,

@@ -90,8 +90,8 @@ static void assert_same_variables(const struct variables *a, const struct variab
 /* Both stand at the same place, with the same bits behind and before them. */
 static void assert_same(struct debugger *a, struct debugger *b, bool with_receipts)
 {
-    static const char *const lines[] = {"info hash",        "tokens",       "info continuations",
-                                        "info breakpoints", "set sampler",  "info display",
+    static const char *const lines[] = {"info hash",        "tokens",      "info continuations",
+                                        "info breakpoints", "set sampler", "info display",
                                         "info patches"};
     assert_int_equal(a->session.has_prompt, b->session.has_prompt);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0] - !with_receipts; i++) {
