@@ -1,6 +1,7 @@
 /* main.c - midpass MODEL [PROMPT]: options, signals, and who takes over from there. */
 #include "tui/app.h"
 #include "tui/batch.h"
+#include "tui/interrupt.h"
 
 #include "engine/model/safetensors.h"
 
@@ -14,19 +15,6 @@
 #ifndef MIDPASS_VERSION
 #define MIDPASS_VERSION "unknown"
 #endif
-
-static volatile int interrupt;
-
-/* Raises the flag that runs look at between ops. Pressed again before anything looked: that
- * something hangs, and the signal does what it does elsewhere. */
-static void on_interrupt(int sig)
-{
-    if (interrupt) {
-        signal(sig, SIG_DFL);
-        raise(sig);
-    }
-    interrupt = 1;
-}
 
 /* A closed pipe is told by the write that fails. Not SIG_IGN, which a shell command's children
  * would inherit. */
@@ -61,8 +49,7 @@ static void handle_signals(void)
 {
     struct sigaction a = {0};
     sigemptyset(&a.sa_mask);
-    a.sa_handler = on_interrupt;
-    sigaction(SIGINT, &a, NULL);
+    interrupt_start();
     a.sa_handler = on_pipe;
     sigaction(SIGPIPE, &a, NULL);
     a.sa_flags = SA_SIGINFO;
@@ -85,14 +72,14 @@ static int open_front(const struct options *o, struct resume *r)
     bool unsuited = true;
     int status = EXIT_FINE;
     if (!o->batch && !o->plain && !o->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
-        status = app_run(o, r, &interrupt, &unsuited, &err);
+        status = app_run(o, r, &interrupt_flag, &unsuited, &err);
         if (unsuited)
             fprintf(stderr, "midpass: %s; going on without the screen, as with --plain\n",
                     err.text);
         else if (err.code)
             batch_error(o, &err);
     }
-    return unsuited ? batch_run(o, r, &interrupt) : status;
+    return unsuited ? batch_run(o, r, &interrupt_flag) : status;
 }
 
 static int open_session(struct options *o, int argc, char **argv)

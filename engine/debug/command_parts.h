@@ -84,6 +84,17 @@ bool array_read(struct console *c, struct arguments *a, const char *site, struct
 
 bool undo_list(struct console *c, struct arguments *a, struct error *err);
 
+/* Around what may change the state: it is kept, so that undo finds it. Within another one nothing
+ * is done. Short of memory a notice tells that it cannot be undone. */
+struct change_mark {
+    struct snapshot before;
+    bool outermost, taken;
+    unsigned prompts;
+};
+void change_begin(struct console *c, struct change_mark *m);
+/* line: what made the change. changed: it is one though nothing may look different. */
+void change_end(struct console *c, struct change_mark *m, const char *line, bool changed);
+
 /* ---- what happens at stops (command_stop.c) ---- */
 
 /* A line while `commands` gathers: kept, or the `end`. */
@@ -102,7 +113,6 @@ bool displays_show(struct console *c, struct error *err);
 bool display_list(struct console *c, struct arguments *a, struct error *err);
 bool display_delete(struct console *c, struct arguments *a, struct error *err);
 bool display_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
-void displays_fini(struct console *c);
 
 /* One line that is no comment, without what follows a stop (command.c). */
 bool console_line(struct console *c, const char *line, size_t n, struct error *err);

@@ -48,9 +48,14 @@ bool console_assign(struct console *c, struct arguments *a, bool *found, struct 
     memcpy(name, a->line + start, n);
     name[n] = '\0';
     struct value v;
+    struct change_mark mark;
     value_init(&v, c->ledger);
-    bool ok =
-        console_eval(c, a, at + 1, a->n, &v, err) && variables_set(&c->variables, name, &v, err);
+    bool ok = console_eval(c, a, at + 1, a->n, &v, err);
+    if (ok) {
+        change_begin(c, &mark);
+        ok = variables_set(&c->variables, name, &v, err);
+        change_end(c, &mark, a->line, false);
+    }
     struct report *r = c->report;
     if (ok && r->json) {
         report_begin(r, "cmd", "set");

@@ -94,11 +94,20 @@ static bool restore_change(struct console *c, struct arguments *a, struct error 
 {
     struct snapshot before;
     arguments_end(a);
-    if (!snapshot_take(&before, c->session, err))
+    if (!snapshot_take(&before, c, err))
         return false;
-    bool ok = history_add(&c->history, a->line + a->at, &before, err);
+    bool ok = history_add(c, a->line + a->at, &before, err);
     snapshot_fini(&before, c->ledger);
     return ok;
+}
+
+/* history: undo does not go behind this. */
+static bool restore_history(struct console *c, struct arguments *a, struct error *err)
+{
+    if (!arguments_done(a, err))
+        return false;
+    history_clear(&c->history);
+    return true;
 }
 
 /* cut FROM: the generated tokens from there on go, and are kept. */
@@ -175,7 +184,9 @@ static bool restore_number(struct console *c, struct arguments *a, struct error 
     struct session *s = c->session;
     bool patch = arguments_take(a, "patch");
     bool display = !patch && arguments_take(a, "display");
-    int *last = patch ? &s->patches.last_id : display ? &c->last_display : &s->breakpoints.last_id;
+    int *last = patch     ? &s->patches.last_id
+                : display ? &c->displays.last_id
+                          : &s->breakpoints.last_id;
     int n;
     if (!patch && !display && !arguments_take(a, "breakpoint"))
         return error_at(err, ERR_USAGE, arguments_column(a),
@@ -346,6 +357,7 @@ static const struct part {
     {"forget", restore_forget},     {"continuation", restore_continuation},
     {"sampled", restore_sampled},   {"cut", restore_cut},
     {"change", restore_change},     {"token", restore_token},
+    {"history", restore_history},
 };
 
 static bool run_restore(struct console *c, struct arguments *a, struct error *err)
@@ -367,7 +379,7 @@ const struct command command_restore = {
             "computed OP N...  place POSITION OP  forget $name\n"
             "continuation N ID...  continuation + ID...  continuation sampled FROM \"PATCHES\"\n"
             "sampled FROM \"PATCHES\"  cut FROM  change LINE\n"
-            "token POSITION ID TEXT",
+            "token POSITION ID TEXT  history",
     .theme = THEME_SAVE,
     .takes = TAKES_NOTHING,
     .changes = true,

@@ -25,6 +25,8 @@ struct record_mark record_mark(const struct console *c)
     m.last_breakpoint = s->breakpoints.last_id;
     m.printed = c->variables.n_history;
     m.named = c->variables.n_named;
+    m.displays = c->displays.n;
+    m.last_display = c->displays.last_id;
     m.sampler = s->sampler.state;
     for (int l = 1; l <= s->model.program.n_layers; l++)
         m.done += s->trace.done[l];
@@ -97,6 +99,7 @@ static bool same(const struct record_mark *a, const struct record_mark *b)
            a->enabled_patches == b->enabled_patches && a->breakpoints == b->breakpoints &&
            a->last_breakpoint == b->last_breakpoint && a->printed == b->printed &&
            a->named == b->named && a->hits == b->hits && a->done == b->done &&
+           a->displays == b->displays && a->last_display == b->last_display &&
            a->sampler == b->sampler;
 }
 
@@ -116,7 +119,7 @@ void record_add(struct console *c, const struct record_mark *before, bool change
     bool done = before->prompts != now.prompts || before->last_patch != now.last_patch ||
                 before->patches != now.patches || before->enabled_patches != now.enabled_patches ||
                 before->last_breakpoint != now.last_breakpoint || before->printed != now.printed ||
-                before->named != now.named;
+                before->named != now.named || before->last_display != now.last_display;
     if (done)
         add_done(c, before, line, n);
     else

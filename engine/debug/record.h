@@ -15,6 +15,7 @@ struct record_mark {
     bool at_start;
     int position, op, n_ids, rows, pc;
     int patches, last_patch, enabled_patches, breakpoints, last_breakpoint, printed, named;
+    int displays, last_display;
     long hits, done;
     uint64_t sampler;
 };

@@ -107,8 +107,8 @@ static bool write_variables(struct writer *w, struct error *err)
                     "a value\n",
                     v->n_history);
     for (int i = 0; i < v->n_named; i++) {
-        const struct value *x = &v->named[i].value;
-        const char *name = v->named[i].name;
+        const struct value *x = &v->named[i]->value;
+        const char *name = v->named[i]->name;
         if (!x->string && x->n_dims > 0) {
             if (!load_array(w, name, name, x, err))
                 return false;
@@ -314,16 +314,16 @@ static bool write_displays(struct writer *w, struct error *err)
 {
     const struct console *c = w->console;
     (void)err;
-    for (int i = 0; i < c->n_displays; i++) {
-        const struct display *d = &c->displays[i];
+    for (int i = 0; i < c->displays.n; i++) {
+        const struct display *d = &c->displays.list[i];
         text_printf(w->out, "restore number display %d\ndisplay%s ", d->id, d->all ? "/a" : "");
         add_typed(w->out, d->expr, strlen(d->expr));
         text_add(w->out, "\n");
         if (!d->enabled)
             text_printf(w->out, "disable display %d\n", d->id);
     }
-    if (c->last_display > 0)
-        text_printf(w->out, "restore number display %d\n", c->last_display + 1);
+    if (c->displays.last_id > 0)
+        text_printf(w->out, "restore number display %d\n", c->displays.last_id + 1);
     return true;
 }
 
@@ -378,11 +378,19 @@ bool state_add_header(struct text *out, const struct console *c, struct error *e
     return log_header(out, realpath(folder, real) ? real : folder, NULL, 0, err);
 }
 
+/* What brought all this back is nothing that undo should take apart. */
+static bool write_history(struct writer *w, struct error *err)
+{
+    (void)err;
+    text_add(w->out, "restore history\n");
+    return true;
+}
+
 /* What is new gets a function and a line here. Variables stand before conditions that name them,
  * patches before the place, so that nothing is computed twice. */
 static bool (*const kinds[])(struct writer *w, struct error *err) = {
-    write_sampler, write_variables,   write_prompt,   write_continuations,
-    write_patches, write_breakpoints, write_displays, write_place,
+    write_sampler,     write_variables, write_prompt, write_continuations, write_patches,
+    write_breakpoints, write_displays,  write_place,  write_history,
 };
 
 bool state_write(struct console *c, struct text *out, struct state_arrays *arrays,

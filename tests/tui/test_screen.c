@@ -352,7 +352,7 @@ static void test_interrupt_stops_work(void **s)
     pty_expect_gone(&p, "kv 0 B"); /* the memory panel goes on meanwhile */
     pty_expect(&p, "Ctrl-C stops");
     pty_type(&p, "\003");
-    pty_expect(&p, ": stopped");
+    pty_expect(&p, "stopped"); /* behind the condition that was computed, or alone */
     pty_expect_gone(&p, "Ctrl-C stops");
     pty_type(&p, "rt");
     pty_settle(&p, 100);
