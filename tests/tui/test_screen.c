@@ -114,6 +114,20 @@ static void test_steps_by_key(void **s)
     quit(&p);
 }
 
+static void test_undoes_by_key(void **s)
+{
+    struct pty p;
+    (void)s;
+    open_ids(&p, 120, 40);
+    pty_type(&p, "f");
+    pty_expect(&p, "logits");
+    pty_type(&p, ":patch 1.z zero\r");
+    pty_expect(&p, "changed 6 rows");
+    pty_type(&p, "u");
+    pty_expect(&p, "undid: patch 1.z zero");
+    quit(&p);
+}
+
 static void test_breaks_and_continues(void **s)
 {
     struct pty p;
