@@ -259,7 +259,8 @@ install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	install -D -m 644 tui/completion/midpass.bash $(SHARE)/bash-completion/completions/midpass
 	install -D -m 644 -t $(SHARE)/zsh/site-functions tui/completion/_midpass
 uninstall: ## remove what install put there
-	rm -rf $(LIBDIR)
+	rm -f $(LIBDIR)/midpass $(LIBDIR)/midpass_cuda.so
+	-rmdir $(LIBDIR)
 	rm -f $(DESTDIR)$(PREFIX)/bin/midpass $(SHARE)/man/man1/midpass.1 \
 	    $(SHARE)/bash-completion/completions/midpass $(SHARE)/zsh/site-functions/_midpass
 clean: ## remove build/
