@@ -29,6 +29,7 @@ struct checkpoint {
     int n_shards;
     struct tensor *tensors; /* sorted by name once all shards are in */
     int n_tensors;
+    size_t bytes;
 };
 
 /* ---- the registry of mappings, for a handler of SIGBUS ---- */
@@ -198,6 +199,7 @@ static bool finish(struct checkpoint *c, struct error *err)
         qsort(c->tensors, (size_t)c->n_tensors, sizeof *c->tensors, tensor_order);
     for (int i = 0; i < c->n_tensors; i++) {
         const struct tensor *t = &c->tensors[i];
+        c->bytes += t->bytes;
         if (i == 0 || strcmp(t[-1].name, t->name) != 0)
             continue;
         if (t[-1].file == t->file)
@@ -403,4 +405,9 @@ const struct tensor *checkpoint_find(const struct checkpoint *c, const char *nam
     if (c->n_tensors == 0)
         return NULL;
     return bsearch(name, c->tensors, (size_t)c->n_tensors, sizeof *c->tensors, name_order);
+}
+
+size_t checkpoint_bytes(const struct checkpoint *c)
+{
+    return c->bytes;
 }

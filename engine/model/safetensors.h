@@ -41,6 +41,7 @@ void checkpoint_close(struct checkpoint *c); /* NULL is fine */
 int checkpoint_count(const struct checkpoint *c);
 const struct tensor *checkpoint_tensor(const struct checkpoint *c, int i); /* sorted by name */
 const struct tensor *checkpoint_find(const struct checkpoint *c, const char *name); /* or NULL */
+size_t checkpoint_bytes(const struct checkpoint *c); /* of all tensors' data */
 
 /* If a mapped file shrank, reading it raises SIGBUS. Tells whether address p lies in an open
  * checkpoint's mapping, and in which file (async-signal-safe; for the handler in main). */

@@ -60,6 +60,7 @@ static void a_sound_file(void **state)
     assert_string_equal(err.text, "");
     assert_non_null(c);
     assert_int_equal(checkpoint_count(c), 5);
+    assert_int_equal(checkpoint_bytes(c), 31);
     static const char *const sorted[] = {"", "b", "none", "scalar", "w"};
     for (int i = 0; i < 5; i++)
         assert_string_equal(checkpoint_tensor(c, i)->name, sorted[i]);
@@ -102,6 +103,7 @@ static void a_sound_file(void **state)
     for (int i = 0; i < 5; i++)
         assert_null(checkpoint_tensor(c, i)->data);
     assert_int_equal(checkpoint_find(c, "w")->bytes, 12);
+    assert_int_equal(checkpoint_bytes(c), 31);
     checkpoint_close(c);
     checkpoint_close(NULL);
 }
@@ -393,6 +395,7 @@ static void shards(void **state)
         assert_string_equal(err.text, "");
         assert_non_null(c);
         assert_int_equal(checkpoint_count(c), 3);
+        assert_int_equal(checkpoint_bytes(c), 24);
         assert_string_equal(checkpoint_find(c, "y")->file, folder_file("b.safetensors"));
         assert_string_equal(checkpoint_find(c, "z")->file, folder_file("a.safetensors"));
         assert_string_equal(checkpoint_file_at(checkpoint_find(c, "y")->data),
