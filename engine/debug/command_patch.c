@@ -34,6 +34,8 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     bool ok = value_set_shape(&all, 2, dims, err) &&
               session_read(s, &source, picks, all.data, err) &&
               value_reduce(VALUE_MEAN, &all, 0, out, err);
+    if (ok && count > 1)
+        out->n_dims = pick_shape(spec->picks, spec->n_picks, out->dims);
     value_fini(&all);
     return ok;
 }

@@ -16,6 +16,7 @@ static bool run_back(struct console *c, struct arguments *a, const char *cmd,
         return false;
     for (int i = 0; i < n; i++) {
         const char *what = NULL;
+        struct text done;
         bool ok = step(&c->history, c->session, &what, err);
         if (!what && i > 0)
             break; /* fewer than n were there: they are undone */
@@ -31,8 +32,14 @@ static bool run_back(struct console *c, struct arguments *a, const char *cmd,
             text_add_shown(&r->text, what, strlen(what), false);
             text_add(&r->text, "\n");
         }
-        if (!ok)
-            return false;
+        if (ok)
+            continue;
+        /* Interrupted behind one of several: the log tells how many were done. */
+        text_init(&done, c->ledger, MEM_OTHER);
+        text_printf(&done, "%s %d", cmd, i + 1);
+        c->log_as = text_ok(&done, NULL) ? mem_strdup(c->ledger, MEM_OTHER, done.data, NULL) : NULL;
+        text_fini(&done);
+        return false;
     }
     return !c->session->has_prompt ? report_send(r, err) : place_report(r, c->session, cmd, err);
 }

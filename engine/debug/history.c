@@ -12,6 +12,7 @@ void snapshot_fini(struct snapshot *s, struct ledger *l)
     mem_free(l, s->ids);
     patches_drop_list(l, s->patches.list, s->patches.n);
     breakpoints_fini(&s->breakpoints);
+    origins_fini(&s->origins);
     *s = (struct snapshot){0};
 }
 
@@ -41,12 +42,14 @@ bool snapshot_take(struct snapshot *out, const struct session *s, struct error *
                              .has_prompt = s->has_prompt,
                              .at_start = s->at_start,
                              .sampler = s->sampler};
+    origins_init(&out->origins, s->ledger);
     out->ids = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *out->ids, err);
     bool ok = out->ids != NULL;
     if (ok && n > 0)
         memcpy(out->ids, s->trace.ids, n * sizeof *out->ids);
     ok = ok && patches_copy_list(s->ledger, &s->patches, &out->patches, err) &&
-         breakpoints_copy(&out->breakpoints, &s->breakpoints, err);
+         breakpoints_copy(&out->breakpoints, &s->breakpoints, err) &&
+         origins_copy(&out->origins, &s->origins, err);
     if (ok)
         out->bytes = ledger_total(s->ledger) - taken;
     else
@@ -111,6 +114,7 @@ bool history_add(struct history *h, const char *what, struct snapshot *before, s
         return false;
     h->list[h->n++] = (struct change){.what = copy, .before = *before};
     h->at = h->n;
+    h->added++;
     *before = (struct snapshot){0};
     while (h->n > HISTORY_MOST || (h->n > 1 && bytes_of(h) > HISTORY_BYTES))
         drop_first(h);
@@ -122,13 +126,17 @@ static bool restore(struct session *s, const struct snapshot *to, struct error *
 {
     struct patches patches = {0};
     struct breakpoints breakpoints = {0};
+    struct origins origins;
     int common = 0;
+    origins_init(&origins, s->ledger);
     /* All that may fail for want of memory comes first. */
     bool ok = patches_copy_list(s->ledger, &to->patches, &patches, err) &&
-              breakpoints_copy(&breakpoints, &to->breakpoints, err);
+              breakpoints_copy(&breakpoints, &to->breakpoints, err) &&
+              origins_copy(&origins, &to->origins, err);
     while (ok && common < to->n_ids && common < s->trace.n_ids &&
            to->ids[common] == s->trace.ids[common])
         common++;
+    ok = ok && (common == s->trace.n_ids || session_keep(s, err));
     if (ok && common < s->trace.n_ids)
         trace_truncate(&s->trace, common, NULL);
     ok = ok && (common == to->n_ids ||
@@ -136,8 +144,11 @@ static bool restore(struct session *s, const struct snapshot *to, struct error *
     if (!ok) {
         patches_drop_list(s->ledger, patches.list, patches.n);
         breakpoints_fini(&breakpoints);
+        origins_fini(&origins);
         return false;
     }
+    origins_fini(&s->origins);
+    s->origins = origins;
     patches_replace(&s->patches, patches.list, patches.n);
     breakpoints_replace(&s->breakpoints, &breakpoints);
     s->sampler = to->sampler;
@@ -147,6 +158,7 @@ static bool restore(struct session *s, const struct snapshot *to, struct error *
     s->position = to->has_prompt ? to->position : 0;
     s->op = -1;
     s->prompts++;
+    s->at_start = to->at_start;
     if (!to->has_prompt)
         return true;
     ok = session_goto(s, to->position, to->op, err);

@@ -19,6 +19,7 @@ struct snapshot {
     struct sampler sampler;
     struct patches patches; /* without a trace */
     struct breakpoints breakpoints;
+    struct origins origins;
     size_t bytes;
 };
 
@@ -32,6 +33,7 @@ struct history {
     struct ledger *ledger;
     struct change *list; /* [n]; those from `at` on were undone */
     int n, at, room;
+    unsigned added; /* changes, ever */
 };
 
 void history_init(struct history *h, struct ledger *l);
@@ -45,8 +47,9 @@ bool snapshot_differs(const struct snapshot *then, const struct session *s);
 
 /* Adds a change that was made; takes over `before`. What was undone can not be done again then. */
 bool history_add(struct history *h, const char *what, struct snapshot *before, struct error *err);
-/* Brings back the state before the last change; *what (borrowed) is the line that made it. The
- * session then computes what its place needs: interrupted, the state holds all the same. */
+/* Brings back the state before the last change; *what (borrowed) is the line that made it.
+ * Generated tokens that go are kept as a continuation. The session then computes what its place
+ * needs: interrupted, the state holds all the same. */
 bool history_undo(struct history *h, struct session *s, const char **what, struct error *err);
 bool history_redo(struct history *h, struct session *s, const char **what, struct error *err);
 

@@ -34,7 +34,7 @@ shape 'x/3 1.z' '{cmd,expr,shape:[],data:[]}'
 # shellcheck disable=SC2016 # midpass's $
 shape '$x = 1.z' '{cmd,name,shape:[]}'
 shape 'top 2' '{cmd,position,tokens:[{id,token,logit,probability}]}'
-shape 'tokens' '{cmd,tokens:[{position,id,generated,token}]}'
+shape 'tokens' '{cmd,tokens:[{position,id,generated,stale,token}]}'
 shape 'break 0.z' '{cmd,id,site}'
 shape 'tbreak 0.z' '{cmd,id,site}'
 shape 'condition 1 max(.) > 0' '{cmd}'

@@ -158,7 +158,16 @@ static void test_ctrl_c(void **state)
     expect(fd, "script:3: stopped");
     expect(fd, "(midpass) ");
     assert_null(strstr(said, "went on"));
-    type(fd, "undo\n");
+    /* So does a breakpoint's list, which says where it was. */
+    type(fd,
+         "break 0.z at 1\ncommands\necho listed\\n\ngoto -1 logits\nend\ngoto 0 0.z\ncontinue\n");
+    expect(fd, "\nlisted\r\n");
+    usleep(300000);
+    type(fd, "\003");
+    expect(fd, "command 2 (goto -1 logits): stopped");
+    type(fd, "delete\ninfo breakpoints\n");
+    expect(fd, "no breakpoints");
+    type(fd, "undo 3\n");
     expect(fd, "undid: patch 0.z");
     type(fd, "print 2 * 21\n");
     expect(fd, "= 42");

@@ -347,6 +347,18 @@ static void test_answers_while_something_runs(void **s)
     quit(&p);
 }
 
+static void test_ids_of_any_length(void **s)
+{
+    char ids[6000];
+    char *argv[] = {(char *)program(), "--ids", ids, SMALL_MODEL, NULL};
+    struct pty p;
+    (void)s;
+    snprintf(ids, sizeof ids, "1 5%*s", (int)sizeof ids - 4, "9");
+    pty_open(&p, argv, environment(NULL), 120, 40);
+    pty_expect(&p, "tok 0/3");
+    quit(&p);
+}
+
 /* Seconds of work: a condition that takes long at every place and never holds. */
 static void start_long_work(struct pty *p)
 {
@@ -367,6 +379,8 @@ static void test_interrupt_stops_work(void **s)
     if (!open_stories(&p, 120, 40))
         skip();
     start_long_work(&p);
+    pty_expect(&p, "Ctrl-C stops");
+    pty_expect_gone(&p, "kv 0 B"); /* the memory panel goes on meanwhile */
     pty_expect(&p, "Ctrl-C stops");
     pty_type(&p, "\003");
     pty_expect(&p, ": stopped");
@@ -626,6 +640,7 @@ int main(void)
         TEST(tiny_terminal_can_be_left),
         TEST(small_sizes_are_usable),
         TEST(answers_while_something_runs),
+        TEST(ids_of_any_length),
         TEST(interrupt_stops_work),
         TEST(quits_while_something_runs),
         TEST(signals_leave_a_sound_terminal),
