@@ -42,7 +42,7 @@ static bool read_position(struct console *c, struct arguments *a, struct patch_s
                           struct error *err)
 {
     const struct session *s = c->session;
-    struct pick pick;
+    struct pick pick = {0};
     if (!read_pick(a, s->trace.n_ids > 0 ? s->trace.n_ids : s->trace.n_ctx, &pick, err))
         return false;
     spec->first = (int)pick.first;
