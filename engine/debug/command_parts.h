@@ -56,11 +56,18 @@ bool motion_end(struct console *c, const char *why, bool ok, int position, int o
 /* What follows info continuations. */
 bool continuation_list(struct console *c, struct arguments *a, struct error *err);
 
-/* ---- edits (command_patch.c) ---- */
+/* ---- edits (command_patch.c, command_patch_place.c) ---- */
+
+/* Reads SITE[slice] [at POS] into spec's site, layers, picks, first and last. *placed: the position
+ * stood among the indices. */
+bool patch_read_place(struct console *c, struct arguments *a, struct patch_spec *spec, bool *placed,
+                      struct error *err);
 
 /* What follows `set` if it is a site: an edit at this position. And `info patches`. */
 bool patch_set(struct console *c, struct arguments *a, struct error *err);
 bool patch_list(struct console *c, struct arguments *a, struct error *err);
+/* After an edit: computes everything up to the cursor again, so that it shows at once. */
+bool patch_settle(struct console *c, struct error *err);
 
 /* ---- breakpoints (command_break.c) ---- */
 

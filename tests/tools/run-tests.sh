@@ -36,8 +36,10 @@ export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=1:halt_on_error=1:allocator_may
 export LSAN_OPTIONS=${LSAN_OPTIONS:-suppressions=$PWD/tests/tools/lsan.supp:print_suppressions=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-halt_on_error=1:print_stacktrace=1}
 
-sum_of() { # "[  PASSED  ] 3 test(s)." of every group in the log, added up
-    sed -nE "s/^\[ +$1 +\] ([0-9]+) test\(s\).*/\1/p" "$2" | awk '{ n += $1 } END { print n + 0 }'
+# "[  PASSED  ] 3 test(s)." of every group in the log, added up. Newer releases of cmocka put the
+# group's name before some of the numbers.
+sum_of() {
+    sed -nE "s/^\[ +$1 +\] (.*: )?([0-9]+) test\(s\).*/\2/p" "$2" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 run_one() {
