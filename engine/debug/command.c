@@ -108,6 +108,7 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    displays_init(&c->displays, s->ledger);
     history_init(&c->history, s->ledger);
     text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
@@ -124,7 +125,7 @@ void console_fini(struct console *c)
     log_close(&c->logs[0]);
     log_close(&c->logs[1]);
     text_fini(&c->gathered);
-    displays_fini(c);
+    displays_fini(&c->displays);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
 }
@@ -134,21 +135,13 @@ void console_fini(struct console *c)
 static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
                          struct error *err)
 {
-    struct snapshot before;
-    struct error why = {0};
-    struct session *s = c->session;
-    unsigned prompts = s->prompts;
-    if (!command->undoable || !snapshot_take(&before, s, &why)) {
-        if (why.code)
-            snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+    struct change_mark mark;
+    if (!command->undoable)
         return command->run(c, a, err);
-    }
+    change_begin(c, &mark);
     bool ok = command->run(c, a, err);
-    bool changed = (ok && command->theme != THEME_RUN) || snapshot_differs(&before, s) ||
-                   prompts != s->prompts;
-    if (changed && !history_add(&c->history, a->line, &before, &why))
-        snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
-    snapshot_fini(&before, c->ledger);
+    bool always = command->theme == THEME_BREAK || command->theme == THEME_EDIT;
+    change_end(c, &mark, a->line, ok && always);
     return ok;
 }
 

@@ -47,6 +47,12 @@ static bool read_logits(struct session *s, float *out, struct error *err)
            trace_read(&s->trace, op, s->position, 1, 0, 0, 0, out, err);
 }
 
+/* The sign of a NaN says nothing, and "-nan" asks what it says. */
+static double unsigned_nan(double x)
+{
+    return isnan(x) ? (double)NAN : x;
+}
+
 /* ---- lens ---- */
 
 #define LENS_TOP 3
@@ -57,13 +63,21 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
     struct report *r = c->report;
     struct top_entry best[LENS_TOP];
     int vocab = c->session->model.config.n_vocab;
-    int n = top_tokens(logits, vocab, LENS_TOP, best), rank = top_rank(logits, vocab, target);
-    double p = exp((double)logits[target] - top_log_sum(logits, vocab));
+    char why[80];
+    const char *trouble = top_trouble(logits, vocab, why);
+    int n = top_tokens(logits, vocab, LENS_TOP, best);
+    int rank = trouble ? -1 : top_rank(logits, vocab, target);
+    double p = trouble ? (double)NAN : exp((double)logits[target] - top_log_sum(logits, vocab));
     if (r->json) {
         report_open(r, NULL, '{');
         report_string(r, "site", name, strlen(name));
         report_number(r, "probability", p);
-        report_int(r, "rank", rank);
+        if (trouble) {
+            report_null(r, "rank");
+            report_string(r, "trouble", trouble, strlen(trouble));
+        } else {
+            report_int(r, "rank", rank);
+        }
         report_open(r, "top", '[');
         for (int i = 0; i < n; i++) {
             report_open(r, NULL, '{');
@@ -75,8 +89,8 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
         report_close(r, '}');
         return report_trickle(r, err);
     }
-    if (isnan(p)) {
-        text_printf(&r->text, "%-14s      nan      -  the logits hold NaN\n", name);
+    if (trouble) {
+        text_printf(&r->text, "%-14s      nan      -  %s\n", name, trouble);
         return report_trickle(r, err);
     }
     text_printf(&r->text, "%-14s %8.6f %6d  ", name, p, rank);
@@ -145,19 +159,26 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
         mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)s->model.config.d_model, sizeof *row, err);
     float *logits = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
     bool ok = row && logits;
-    if (ok && target < 0) { /* the token that the last of these layers says */
+    /* The token that the last of these layers says; one that says none is passed by. */
+    for (int l = last; ok && target < 0 && l >= first; l--) {
         struct top_entry best;
-        ok = session_find(s, site, last, &op, err) && session_has(s, s->position, op, err) &&
+        char why[80];
+        ok = session_find(s, site, l, &op, err) && session_has(s, s->position, op, err) &&
              trace_read(&s->trace, op, s->position, 1, 0, 0, 0, row, err) &&
              lens_logits(&s->trace, row, 1, logits, err);
-        if (ok && top_tokens(logits, vocab, 1, &best) == 1)
+        if (ok && !top_trouble(logits, vocab, why) && top_tokens(logits, vocab, 1, &best) == 1)
             target = best.id;
     }
     if (ok && r->json) {
         report_begin(r, "cmd", "lens");
         report_int(r, "position", s->position);
-        report_int(r, "token_id", target);
+        if (target < 0)
+            report_null(r, "token_id");
+        else
+            report_int(r, "token_id", target);
         report_open(r, "layers", '[');
+    } else if (ok && target < 0) {
+        text_add(&r->text, "               no layer has a best token\n");
     } else if (ok) {
         text_add(&r->text, "               p of ");
         ok = place_add_token(&r->text, s, target, err);
@@ -176,6 +197,8 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
 static int by_size(const void *a, const void *b)
 {
     double x = fabs(((const struct part *)a)->logit), y = fabs(((const struct part *)b)->logit);
+    if (isnan(x) || isnan(y)) /* first: it is what is wrong */
+        return (isnan(y) != 0) - (isnan(x) != 0);
     return (x < y) - (x > y);
 }
 
@@ -237,7 +260,7 @@ static bool say_parts(struct console *c, struct part *parts, int n, double total
     text_add(&r->text, b >= 0 ? " minus that of " : "");
     if (b >= 0 && !place_add_token(&r->text, c->session, b, err))
         return false;
-    text_printf(&r->text, ": %.4f, the sum of\n", total);
+    text_printf(&r->text, ": %.4f, the sum of\n", unsigned_nan(total));
     int shown = all || n < DLA_SHOWN ? n : DLA_SHOWN;
     double rest = 0;
     for (int i = 0; i < n; i++) {
@@ -246,11 +269,11 @@ static bool say_parts(struct console *c, struct part *parts, int n, double total
             continue;
         }
         part_name(&parts[i], name);
-        text_printf(&r->text, "  %-12s %+9.4f\n", name, parts[i].logit);
+        text_printf(&r->text, "  %-12s %+9.4f\n", name, unsigned_nan(parts[i].logit));
     }
     if (shown < n)
         text_printf(&r->text, "  %-12s %+9.4f  (%d smaller ones; dla/a shows them)\n", "the rest",
-                    rest, n - shown);
+                    unsigned_nan(rest), n - shown);
     return report_send(r, err);
 }
 
@@ -271,6 +294,10 @@ static bool run_dla(struct console *c, struct arguments *a, struct error *err)
     bool ok = logits && parts && read_logits(s, logits, err);
     if (ok && !there[0]) {
         struct top_entry best;
+        char why[80];
+        const char *trouble = top_trouble(logits, vocab, why);
+        if (trouble)
+            ok = error_set(err, ERR_STATE, "%s, so none is the best: name a token", trouble);
         top_tokens(logits, vocab, 1, &best);
         ids[0] = best.id;
     }
@@ -317,8 +344,9 @@ static bool run_heads(struct console *c, struct arguments *a, struct error *err)
         } else {
             char name[24];
             snprintf(name, sizeof name, "L%dH%d", i / H, i % H);
-            text_printf(&r->text, "%-8s %8.4f  %9.4f  %9.4f\n", name, scores[i].previous,
-                        scores[i].duplicate, scores[i].induction);
+            text_printf(&r->text, "%-8s %8.4f  %9.4f  %9.4f\n", name,
+                        unsigned_nan(scores[i].previous), unsigned_nan(scores[i].duplicate),
+                        unsigned_nan(scores[i].induction));
         }
         ok = report_trickle(r, err);
     }
@@ -343,6 +371,8 @@ struct edge {
 static int by_weight(const void *a, const void *b)
 {
     float x = ((const struct edge *)a)->weight, y = ((const struct edge *)b)->weight;
+    if (isnan(x) || isnan(y)) /* first: it is what is wrong */
+        return (isnan(y) != 0) - (isnan(x) != 0);
     return (x < y) - (x > y);
 }
 
@@ -372,7 +402,7 @@ static bool say_head(struct console *c, int layer, int head, const float *row, s
         text_printf(&r->text, "  #%d ", edges[i].key);
         if (!place_add_token(&r->text, s, s->trace.ids[edges[i].key], err))
             return false;
-        text_printf(&r->text, " %.3f", (double)edges[i].weight);
+        text_printf(&r->text, " %.3f", unsigned_nan((double)edges[i].weight));
     }
     text_add(&r->text, n > ATTN_SHOWN ? "  ...\n" : "\n");
     return report_trickle(r, err);

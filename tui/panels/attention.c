@@ -274,6 +274,9 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
     uint64_t stamp = numeric_stamp(panel->view);
     bool ok = a->mode == ATTENTION_MAP ? read_maps(a, s, stamp, deadline, err)
                                        : read_edges(a, s, stamp, deadline, err);
+    const struct map *m = a->mode == ATTENTION_MAP ? &a->large.map : &a->list.map;
+    a->read = m->next;
+    a->read_of = a->reading ? m->region.q1 : 0;
     if (ok && !a->reading)
         ok = read_strip(a, s, stamp, deadline, err);
     panel->more = ok && a->reading;
@@ -290,7 +293,9 @@ static void title(const struct panel *p, struct text *out)
         text_printf(out, "  q %d-%d k %d-%d", a->q0, a->q1 - 1, a->k0, a->k1 - 1);
     if (a->n_chosen > a->place.n_maps && a->mode == ATTENTION_MAP)
         text_printf(out, "  +%d more", a->n_chosen - a->place.n_maps);
-    if (a->reading)
+    if (a->reading && a->read_of > 0)
+        text_printf(out, "  reading %d of %d", a->read, a->read_of);
+    else if (a->reading)
         text_add(out, "  reading");
 }
 
