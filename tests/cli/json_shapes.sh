@@ -34,7 +34,7 @@ shape 'x/3 1.z' '{cmd,expr,shape:[],data:[]}'
 # shellcheck disable=SC2016 # midpass's $
 shape '$x = 1.z' '{cmd,name,shape:[]}'
 shape 'top 2' '{cmd,position,tokens:[{id,token,logit,probability}]}'
-shape 'map 1.pattern[2]' '{cmd,layer,heads:[],queries:[],keys:[],shape:[],data:[]}'
+shape 'map 1.pattern[2,3]' '{cmd,layer,heads:[],queries:[],keys:[],shape:[],data:[]}'
 shape 'tokens' '{cmd,tokens:[{position,id,generated,stale,token}]}'
 shape 'break 0.z' '{cmd,id,site}'
 shape 'tbreak 0.z' '{cmd,id,site}'
