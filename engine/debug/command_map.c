@@ -134,7 +134,7 @@ static void add_weight(struct text *t, float x)
     if (isinf(x) && x < 0)
         snprintf(number, sizeof number, "-");
     else
-        snprintf(number, sizeof number, "%.4f", (double)x);
+        snprintf(number, sizeof number, "%.4f", unsigned_nan((double)x));
     text_printf(t, " %7s", number);
 }
 
