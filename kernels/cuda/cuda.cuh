@@ -63,7 +63,8 @@ struct waiting {
 struct cuda {
     struct backend b; /* first: a struct backend * is a struct cuda * */
     int device, n_sm;
-    bool pooled; /* allocations come from the device's pool, in the stream's order */
+    bool pooled;  /* allocations come from the device's pool, in the stream's order */
+    bool doubles; /* double is not much slower than float: float32 products are summed in it */
     cudaStream_t stream;
     cublasHandle_t blas;
     struct mirror mirrors[MIRRORS];
@@ -125,6 +126,10 @@ size_t attention_workspace(struct cuda *c, int n);
 /* Up to FEW_ROWS rows, any layout (matvec.cu). */
 void matvec(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
             const float *bias, float *out, size_t out_stride, int n);
+
+/* Any number of rows, float32 throughout, summed in double (exact.cu). */
+void product_exact(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
+                   const float *bias, float *out, size_t out_stride, int n);
 
 /* One layer's pages, on the device. */
 struct kv_pages {

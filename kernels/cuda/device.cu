@@ -7,6 +7,9 @@
 
 #define CHUNK 2048 /* rows that keep a large GPU busy */
 #define WHY   256
+/* Up to this many float operations in the time of one in double, float32 products are summed in
+ * double: 2 on an A100 or H100, 32 or 64 on cards for screens. */
+#define DOUBLE_RATIO 4
 
 /* ---- errors ---------------------------------------------------------------------------------- */
 
@@ -240,6 +243,9 @@ static bool open_device(struct cuda *c, char why[WHY])
     }
     c->n_sm = p.multiProcessorCount;
     c->pooled = open_pool(c);
+    int ratio = 0;
+    cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
+    c->doubles = ratio > 0 && ratio <= DOUBLE_RATIO;
     snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s", p.name,
              c->b.dtype == DTYPE_BF16 ? "bf16" : "f32");
     bool ok = cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),

@@ -1,8 +1,9 @@
 /* matmul.cu - many rows times a matrix, with cuBLAS.
  *
  * In bf16 the rows are rounded into the workspace, so many at a time as fit. Everywhere else the
- * product is float32's, without TF32: a matrix stored in fewer bits is widened into the
- * workspace, so many outputs at a time as fit. cuBLAS's own workspace is the front of ours. */
+ * product is float32's: summed in double (exact.cu) where the device is quick at that; else by
+ * cuBLAS without TF32, a matrix stored in fewer bits being widened into the workspace, so many
+ * outputs at a time as fit. cuBLAS's own workspace is the front of ours. */
 #include "kernels/cuda/cuda.cuh"
 
 #define THREADS    256
@@ -162,13 +163,19 @@ static void matmul(struct backend *b, const float *x, size_t x_stride, const str
     }
     if (c->waiting.kind != NOTHING || c->rounded != x)
         settle(c);
+    bool low = w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16;
+    if (c->doubles && !low) {
+        settle(c);
+        product_exact(c, x, x_stride, w, bias, out, out_stride, n);
+        return;
+    }
     if (!blas_ok(c, cublasSetWorkspace(c->blas, work.data, BLAS_BYTES), "cuBLAS's workspace"))
         return;
     void *part = (char *)work.data + BLAS_BYTES;
     struct rows rows = {x, CUDA_R_32F, x_stride, n};
     if (w->dtype == DTYPE_F32)
         product(c, &rows, w, CUDA_R_32F, out, out_stride);
-    else if (w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16)
+    else if (low)
         matmul_rounded(c, x, x_stride, w, out, out_stride, n, part);
     else
         matmul_widened(c, &rows, w, out, out_stride, part);

@@ -12,6 +12,7 @@ models/NAME/      config.json, model*.safetensors: as published checkpoints look
                   reference.json: {"ids", "sites": {name: {...}}, "torch", "transformers"}; of a
                   site: "f32_error", how far transformers' float32 run is off; "max", the largest
                   value
+                  bfloat16.json: by bfloat16.py
 tinystories/      reference.*: the logits only, of a model that is not part of the product
 nano-sort/        biases that another such model lacks, see nano_sort.py
 

@@ -119,13 +119,16 @@ def sites_of(model, f, ids):
 
     def norm(name, site, l=None):
         x = module(name, l)[0]
+        low = x.dtype
+        if low == torch.bfloat16:  # norms are float32 inside, and what they give is rounded
+            x = x.float()
         if f.layer_norm:
             normalized = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=f.eps)
             x = x - x.mean(-1, keepdim=True)
         else:
             normalized = x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + f.eps)
         sites[site + ".hook_scale"] = torch.sqrt(x.pow(2).mean(-1, keepdim=True) + f.eps)
-        sites[site + ".hook_normalized"] = normalized
+        sites[site + ".hook_normalized"] = normalized.to(low)
 
     sites["hook_embed"] = module("embed")[1]
     if "pos" in names:

@@ -1,6 +1,8 @@
 /* test_parity.c - every site of every family against float64.
  *
  *     test_parity [DEVICE [ISA]]      default: cpu, the best the CPU has
+ *     test_parity cuda bf16           against transformers' bfloat16 run, the tiny checkpoints
+ * alone
  *
  * For each folder of tests/golden/models (or $MIDPASS_GOLDEN/models): open the checkpoint, run the
  * reference's ids, read every site at every position. The engine's sites have to be exactly the
@@ -28,6 +30,7 @@
 #define MAX_COMPLAINTS 12 /* told one by one; the rest is counted */
 
 static const char *device = "cpu", *isa;
+static bool bf16; /* the device computes in it */
 static const char *golden_folder = "tests/golden", *shared_folder = "../shared";
 
 /* Everything that one comparison holds; fails the test where something cannot be opened. */
@@ -45,7 +48,8 @@ static void fixture_open(struct fixture *f, const char *folder)
     memset(f, 0, sizeof *f);
     f->ledger = ledger_open();
     assert_non_null(f->ledger);
-    f->backend = backend_open(device, &(struct backend_options){.isa = isa}, why);
+    struct backend_options options = {.isa = isa, .dtype = bf16 ? DTYPE_BF16 : DTYPE_F32};
+    f->backend = backend_open(device, &options, why);
     if (!f->backend)
         fail_msg("%s: %s", device, why);
     if (!model_open(&f->model, f->ledger, f->backend, folder, true, &f->err))
@@ -167,7 +171,8 @@ static void test_model(void **state)
 
     snprintf(folder, sizeof folder, "%s/models/%s", golden_folder, name);
     fixture_open(&f, folder);
-    if (!golden_open(&g, f.ledger, folder, &f.err))
+    if (!golden_open(&g, f.ledger, folder, &f.err) ||
+        (bf16 && !golden_open_bf16(&g, folder, &f.err)))
         fail_msg("%s", f.err.text);
     run(&f, g.ids, g.n_ids);
     for (int i = 0; i < golden_count(&g); i++)
@@ -372,8 +377,13 @@ int main(int argc, char **argv)
 
     if (argc > 1)
         device = argv[1];
-    if (argc > 2)
+    bf16 = argc > 2 && strcmp(argv[2], "bf16") == 0;
+    if (argc > 2 && !bf16)
         isa = argv[2];
+    if (bf16 && strncmp(device, "cuda", 4) != 0) {
+        fprintf(stderr, "%s does not compute in bf16\n", device);
+        return 1;
+    }
     if (getenv("MIDPASS_GOLDEN"))
         golden_folder = getenv("MIDPASS_GOLDEN");
     if (getenv("MIDPASS_SHARED"))
@@ -390,7 +400,8 @@ int main(int argc, char **argv)
                                        .initial_state = folders[i]->d_name};
     tests[n] = (struct CMUnitTest){.name = "tinystories", .test_func = test_tinystories};
     tests[n + 1] = (struct CMUnitTest){.name = "nano-sort", .test_func = test_nano_sort};
-    int failed = _cmocka_run_group_tests("parity", tests, (size_t)n + 2, NULL, NULL);
+    size_t outside = bf16 ? 0 : 2; /* of these two there is no bfloat16 run */
+    int failed = _cmocka_run_group_tests("parity", tests, (size_t)n + outside, NULL, NULL);
     for (int i = 0; i < n; i++)
         free(folders[i]);
     free(folders);

@@ -58,8 +58,23 @@ bool golden_open(struct golden *g, struct ledger *l, const char *folder, struct 
     return true;
 }
 
+bool golden_open_bf16(struct golden *g, const char *folder, struct error *err)
+{
+    char path[500];
+    snprintf(path, sizeof path, "%s/bfloat16.json", folder);
+    g->bf16 = json_read(g->ledger, MEM_OTHER, path, JSON_LIMIT, err);
+    if (!g->bf16)
+        return false;
+    const struct json *errors = json_get(json_root(g->bf16), "sites");
+    for (const struct json *j = json_first(g->sites); j; j = json_next(j))
+        if (!json_is_number(json_get(errors, json_key(j))))
+            return error_set(err, ERR_FORMAT, "%s has no error of %s", path, json_key(j));
+    return true;
+}
+
 void golden_close(struct golden *g)
 {
+    json_close(g->bf16);
     mem_free(g->ledger, g->ids);
     checkpoint_close(g->values);
     json_close(g->json);
@@ -81,18 +96,21 @@ const struct tensor *golden_find(const struct golden *g, const char *site)
     return checkpoint_find(g->values, site);
 }
 
-/* Twice what transformers' own float32 run is off, as the design asks, and two roundings of the
- * site's largest value. Those are for where transformers rounds not at all (an embedding row; the
- * sum of two f16 numbers) or came out luckily: a site like a norm's scale is a dozen numbers, each
- * off by at most a few roundings, and the largest of a dozen can be half of what the next dozen
- * gives. One operation is off by up to 2^-24 of its result at best, and a site's value is one
- * operation on values that carry one each. (Half of all sites are off by more than four.) */
+/* Twice what transformers' own run in float32 (or bfloat16) is off, as the design asks, and two
+ * roundings of the site's largest value. Those are for where transformers rounds not at all (an
+ * embedding row; the sum of two f16 numbers) or came out luckily: a site like a norm's scale is a
+ * dozen numbers, each off by at most a few roundings, and the largest of a dozen can be half of
+ * what the next dozen gives. One operation is off by up to 2^-24 of its result at best, and a
+ * site's value is one operation on values that carry one each. (Half of all sites are off by more
+ * than four.) */
 double golden_bound(const struct golden *g, const char *site)
 {
     const struct json *j = json_get(g->sites, site);
-    double f32_error = json_number(json_get(j, "f32_error"));
+    double error = json_number(json_get(j, "f32_error"));
     double max = json_number(json_get(j, "max"));
-    return 2 * f32_error + 2 * 0x1p-24 * max;
+    if (g->bf16)
+        error = json_number(json_get(json_get(json_root(g->bf16), "sites"), site));
+    return 2 * error + 2 * 0x1p-24 * max;
 }
 
 static bool is_f64(const struct tensor *t)

@@ -21,4 +21,5 @@ if ! cmp -s $wanted build/golden/installed; then
     cp $wanted build/golden/installed # last, so that an install cut short is done again
 fi
 $python tests/golden/generate.py
+$python tests/golden/bfloat16.py
 [ ! -f tests/golden/tokenizer.py ] || $python tests/golden/tokenizer.py

@@ -1,8 +1,11 @@
-#!/bin/sh
+#!/bin/bash
 # test-cuda.sh BUILD - the tests that can take the CUDA backend, with it.
 #
 # tests/kernels/test_cuda*.c are made for it (and skip themselves in `make test`, which has no GPU);
-# tests/golden/test_parity takes the device as its argument.
+# tests/golden/test_parity takes the device as its argument, and bf16 behind it.
+#
+# SANITIZE=1: the tiny checkpoints and the tests above under compute-sanitizer instead, once for bad
+# accesses (memcheck), once for races (racecheck), all at once; each program for $SANITIZE_SECONDS at most (600).
 set -u
 cd "$(dirname "$0")/../.." || exit
 build=$1
@@ -15,9 +18,45 @@ nvidia-smi -L >/dev/null 2>&1 || {
     exit 1
 }
 export MIDPASS_TEST_DEVICE=cuda
-set --
-for test in "$build"/tests/kernels/test_cuda* "$build"/tests/golden/test_parity; do
-    case $test in *\** | *.d) ;; *) set -- "$@" "$test" ;; esac
+parity=$build/tests/golden/test_parity
+made=()
+for test in "$build"/tests/kernels/test_cuda*; do
+    case $test in *\** | *.d) ;; *) made+=("$test") ;; esac
 done
+
+if [ "${SANITIZE:-}" ]; then
+    sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer) || {
+        echo 'test-cuda: there is no compute-sanitizer; it comes with the CUDA toolkit' >&2
+        exit 1
+    }
+    logs=$build/sanitize
+    rm -rf "$logs" && mkdir -p "$logs" || exit
+    rc=0
+    check() { # TOOL NAME COMMAND...: a line, and the log where it is not clean
+        local tool=$1 log=$logs/$1-$2.log start=$SECONDS code=0 said
+        shift
+        timeout -k 5 "${SANITIZE_SECONDS:-600}" "$sanitizer" --tool "$tool" --error-exitcode 99 "${@:2}" \
+            >"$log" 2>&1 || code=$?
+        said=$(grep -E 'ERROR SUMMARY|RACECHECK SUMMARY' "$log" | sed 's/^=* *//')
+        printf '%-9s %-24s exit %d, %d s: %s\n' "$tool" "$1" "$code" $((SECONDS - start)) \
+            "${said:-no summary}"
+        ((code == 0)) || tail -n 20 "$log"
+        return "$code"
+    }
+    pids=()
+    for tool in memcheck racecheck; do
+        check $tool parity-f32 "$parity" cuda & pids+=($!)
+        check $tool parity-bf16 "$parity" cuda bf16 & pids+=($!)
+        for test in "${made[@]}"; do
+            check $tool "$(basename "$test")" "$test" & pids+=($!)
+        done
+    done
+    for pid in "${pids[@]}"; do wait "$pid" || rc=1; done
+    exit $rc
+fi
+
 # One at a time: they share the GPU's memory, and some of them measure it.
-TEST_JOBS=1 TEST_ARGS=cuda exec tests/tools/run-tests.sh "$build" "$@"
+rc=0
+TEST_JOBS=1 TEST_ARGS=cuda tests/tools/run-tests.sh "$build" "${made[@]}" "$parity" || rc=1
+TEST_JOBS=1 TEST_ARGS='cuda bf16' tests/tools/run-tests.sh "$build" "$parity" || rc=1
+exit $rc
