@@ -258,6 +258,11 @@ install: all ## install to $(DESTDIR)$(PREFIX), /usr/local by default
 	install -D -m 644 -t $(SHARE)/man/man1 tui/midpass.1
 	install -D -m 644 tui/completion/midpass.bash $(SHARE)/bash-completion/completions/midpass
 	install -D -m 644 -t $(SHARE)/zsh/site-functions tui/completion/_midpass
+uninstall: ## remove what install put there
+	rm -f $(LIBDIR)/midpass $(LIBDIR)/midpass_cuda.so
+	-rmdir $(LIBDIR)
+	rm -f $(DESTDIR)$(PREFIX)/bin/midpass $(SHARE)/man/man1/midpass.1 \
+	    $(SHARE)/bash-completion/completions/midpass $(SHARE)/zsh/site-functions/_midpass
 clean: ## remove build/
 	rm -rf build
 help: ## this list
@@ -266,4 +271,4 @@ help: ## this list
 FORCE:
 .PHONY: all tests benches cuda run test check test-keys golden-screens screenshots \
         test-asan test-ubsan test-valgrind test-cuda bench fuzz fuzzers golden format format-check lint man-check \
-        check-deps deps install clean help
+        check-deps deps install uninstall clean help

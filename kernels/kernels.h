@@ -39,7 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 2 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 3 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -88,6 +88,31 @@ struct attention {
     int n_heads, n_kv_heads, d_head;
     float scale; /* score = scale * (q . k) */
     int window;  /* 0: none */
+};
+
+#ifdef __CUDACC__
+#define ON_BOTH __host__ __device__ /* the plug-in's kernels cut cells the same way */
+#else
+#define ON_BOTH
+#endif
+
+/* n things in a row, pooled into n_cells cells, n_cells <= n: cell i has those from
+ * cell_first(i) up to cell_first(i + 1). */
+ON_BOTH static inline int cell_first(int i, int n, int n_cells)
+{
+    return (int)((int64_t)i * n / n_cells);
+}
+/* The cell that has thing i. */
+ON_BOTH static inline int cell_of(int i, int n, int n_cells)
+{
+    return (int)((((int64_t)i + 1) * n_cells - 1) / n);
+}
+
+/* A part of the patterns, queries [q0, q1) by keys [k0, k1), and the cells it is pooled into: at
+ * most one a query and a key. */
+struct map_region {
+    int q0, q1, k0, k1;
+    int rows, columns;
 };
 
 enum rope_style { ROPE_HALVES /* (i, i + r/2) */, ROPE_PAIRS /* (2i, 2i + 1) */ };
@@ -201,6 +226,17 @@ struct backend {
     /* scores, softmax, mix for all heads: z[n, H, h], no pattern kept. */
     void (*attend)(struct backend *b, const struct attention *a, const struct kv_view *kv,
                    const float *q, int pos0, int n, float *z, struct workspace work);
+
+    /* The patterns' largest weights: cells[heads, rows, columns] of heads head0 .. become the
+     * larger of what they are and of the weights of queries pos0 .. pos0+n-1, all of them in
+     * m's [q0, q1), at the keys in its [k0, k1) that they see. A cell of -inf has none yet; a NaN
+     * stays. No row of a pattern is kept. On the CPU a weight has softmax's bits. */
+    void (*map)(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                const float *q, int pos0, int n, int head0, int heads, const struct map_region *m,
+                float *cells, struct workspace work);
+    /* Scratch for that. */
+    size_t (*map_workspace)(struct backend *b, const struct attention *a, int n, int n_keys,
+                            int heads);
 
     /* p = softmax(x) of each row of x[n, D], as softmax above. out may be x. */
     void (*probabilities)(struct backend *b, const float *x, float *out, int n, int d);

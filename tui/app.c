@@ -209,6 +209,7 @@ static bool loop(struct app *a, struct error *err)
         bool may_draw = since >= pause || (!running && !a->options->slow);
         if (running && since >= pause) {
             jobs_listen(a);
+            jobs_watch(a);
             a->dirty = true;
         }
         if (a->dirty && may_draw && !draw(a, &drawn, err))

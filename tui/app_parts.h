@@ -115,6 +115,7 @@ void jobs_next(struct app *a);    /* starts what waits, if the worker is free */
 bool jobs_collect(struct app *a); /* takes back what has ended; whether anything had */
 void jobs_settle(struct app *a, int milliseconds); /* goes on with jobs for that long */
 void jobs_listen(struct app *a);    /* moves what commands and libraries said to the console */
+void jobs_watch(struct app *a);     /* refreshes the panels that go on beside a command */
 void jobs_interrupt(struct app *a); /* Ctrl-C */
 /* For a key that a panel wants while it, or another, refreshes: true once none does. */
 bool jobs_yield(struct app *a);

@@ -35,6 +35,14 @@ void ask_search(struct app *a, bool back)
     a->dirty = true;
 }
 
+/* Whoever gives a command wants to see what it says, though the console was scrolled back. */
+static void show_newest(struct app *a)
+{
+    for (int i = 0; i < PANELS_MOST; i++)
+        if (a->panel[i] && a->panel[i]->kind == &panel_console)
+            panel_console.key(a->panel[i], KEY_END_KEY, NULL);
+}
+
 static void prompt_answer(struct app *a, enum prompt_result result)
 {
     enum asking why = a->asking;
@@ -50,6 +58,7 @@ static void prompt_answer(struct app *a, enum prompt_result result)
         ask_search(a, false);
         return;
     }
+    show_newest(a);
     jobs_add(a, JOB_COMMAND, prompt_line());
     if (a->job == JOB_REFRESH)
         jobs_yield(a);

@@ -83,10 +83,12 @@ static int failed(struct batch *b, const char *line, size_t n, const struct erro
     return e->code == ERR_INTERRUPTED ? EXIT_STOPPED : EXIT_FAILED;
 }
 
+/* A person's Ctrl-C that came since the line was asked for stops the line. */
 static int run_line(struct batch *b, const char *line, size_t n)
 {
     struct error err = {0};
-    *b->interrupt = 0;
+    if (!b->typed)
+        *b->interrupt = 0;
     return console_run(&b->console, line, n, &err) ? EXIT_FINE : failed(b, line, n, &err);
 }
 

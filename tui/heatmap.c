@@ -1,5 +1,7 @@
 #include "tui/heatmap.h"
 
+#include "kernels/kernels.h"
+
 #include <math.h>
 
 #define LOWER_HALF "\xe2\x96\x84"
@@ -8,12 +10,12 @@
 
 int heatmap_first(int i, int n, int n_cells)
 {
-    return (int)((int64_t)i * n / n_cells);
+    return cell_first(i, n, n_cells);
 }
 
 int heatmap_cell(int i, int n, int n_cells)
 {
-    return (int)((((int64_t)i + 1) * n_cells - 1) / n);
+    return cell_of(i, n, n_cells);
 }
 
 /* Whether x has to be seen rather than y. A NaN before all, an absent value after all. */

@@ -168,6 +168,28 @@ static bool start_waiting(struct app *a)
     return false;
 }
 
+/* On the app's own thread: a panel without a refresh, or one that reads counters alone. */
+static void refresh_here(struct app *a, struct panel *p, const struct layout_place *at)
+{
+    struct error err = {0};
+    if (p->kind->refresh && !p->kind->refresh(p, at->w, at->h, &err))
+        app_say(a, SAID_ERROR, "%s", err.text);
+    p->w = at->w;
+    p->h = at->h;
+    p->version = a->view.version;
+    p->wants = false;
+}
+
+void jobs_watch(struct app *a)
+{
+    const struct layout *l = app_layout(a);
+    for (int i = 0; a->opened && a->arranged && i < l->n; i++) {
+        struct panel *p = a->panel[l->place[i].kind];
+        if (p && p->kind->live && !l->place[i].dropped && l->place[i].w > 0)
+            refresh_here(a, p, &l->place[i]);
+    }
+}
+
 /* Starts reading what a panel shows if that is old; with `more`, also if it has not read all. */
 static bool refresh_if_old(struct app *a, int place, bool more)
 {
@@ -179,11 +201,8 @@ static bool refresh_if_old(struct app *a, int place, bool more)
     bool old = p->wants || p->w != at->w || p->h != at->h || p->version != a->view.version;
     if (!old && !(more && p->more))
         return false;
-    if (!p->kind->refresh) {
-        p->w = at->w;
-        p->h = at->h;
-        p->version = a->view.version;
-        p->wants = false;
+    if (!p->kind->refresh || p->kind->live) {
+        refresh_here(a, p, at);
         return false;
     }
     a->refreshing = p;
@@ -265,12 +284,17 @@ static void opened(struct app *a)
         app_say(a, SAID_NOTICE, "%s", a->session.notice);
         a->session.notice[0] = '\0';
     }
-    char line[4096];
     jobs_add(a, JOB_BEGIN, "");
-    if (o->ids && snprintf(line, sizeof line, "ids %s", o->ids) < (int)sizeof line)
-        jobs_add(a, JOB_COMMAND, line);
-    else if (o->ids)
-        app_say(a, SAID_ERROR, "--ids is too long for the screen; ids N... takes any number");
+    if (o->ids) {
+        struct text line;
+        text_init(&line, a->ledger, MEM_OTHER);
+        text_printf(&line, "ids %s", o->ids);
+        if (text_ok(&line, &err))
+            jobs_add(a, JOB_COMMAND, line.data);
+        else
+            app_say(a, SAID_ERROR, "%s", err.text);
+        text_fini(&line);
+    }
     if (o->prompt)
         jobs_add(a, JOB_PROMPT, o->prompt);
     for (int i = 0; i < o->n_actions; i++)

@@ -9,7 +9,7 @@ const struct key_help app_keys[] = {
     {"s n t", "step to the next site, the next block, the next token"},
     {"f c i", "finish this token, continue to a breakpoint, one op"},
     {"r then s n t c i", "the same backwards"},
-    {"g", "generate tokens"},
+    {":g Enter", "generate a token; :g 20 Enter: twenty"},
     {"b e", "a breakpoint here, an edit here, written out to be completed"},
     {"u", "undo the last edit"},
     {": or a letter", "the prompt; a letter begins a command"},
@@ -217,6 +217,9 @@ static void screen_takes(struct app *a, int key)
     case 'r':
         a->reverse = true;
         break;
+    case 'u':
+        run(a, "undo");
+        return;
     case 'b':
         ask_about_here(a, "break");
         break;

@@ -17,7 +17,6 @@ static struct {
     struct termios modes; /* as they were */
     char leave[256];      /* what puts the screen back, ready for a signal handler */
     size_t n_leave;
-    unsigned long long bytes;
     bool lost;
 } it = {.in = -1, .out = -1, .saved = {-1, -1, -1}, .log = {-1, -1}};
 
@@ -31,7 +30,6 @@ bool line_open(struct error *err)
     it.in = it.saved[0];
     it.out = it.saved[1];
     it.lost = false;
-    it.bytes = 0;
     it.n_leave = 0;
     if (it.in >= 0 && it.out >= 0 && tcgetattr(it.in, &it.modes) == 0)
         return true;
@@ -58,7 +56,6 @@ void line_send(const char *s, size_t n)
         if (k > 0) {
             s += k;
             n -= (size_t)k;
-            it.bytes += (unsigned long long)k;
         } else if (k < 0 && errno == EAGAIN) {
             struct pollfd p = {.fd = it.out, .events = POLLOUT};
             poll(&p, 1, 1000);
@@ -148,9 +145,4 @@ int line_log(void)
 bool line_lost(void)
 {
     return it.lost;
-}
-
-unsigned long long line_bytes(void)
-{
-    return it.bytes;
 }

@@ -25,7 +25,6 @@ void line_add_leave(const char *s);
 /* Sends all of it; what cannot be sent is lost, and so is the line. */
 void line_send(const char *s, size_t n);
 bool line_lost(void);
-unsigned long long line_bytes(void); /* sent so far */
 
 int line_in(void);
 int line_out(void);

@@ -1,6 +1,7 @@
 /* main.c - midpass MODEL [PROMPT]: options, signals, and who takes over from there. */
 #include "tui/app.h"
 #include "tui/batch.h"
+#include "tui/interrupt.h"
 
 #include "engine/model/safetensors.h"
 
@@ -14,19 +15,6 @@
 #ifndef MIDPASS_VERSION
 #define MIDPASS_VERSION "unknown"
 #endif
-
-static volatile int interrupt;
-
-/* Raises the flag that runs look at between ops. Pressed again before anything looked: that
- * something hangs, and the signal does what it does elsewhere. */
-static void on_interrupt(int sig)
-{
-    if (interrupt) {
-        signal(sig, SIG_DFL);
-        raise(sig);
-    }
-    interrupt = 1;
-}
 
 /* A closed pipe is told by the write that fails. Not SIG_IGN, which a shell command's children
  * would inherit. */
@@ -61,8 +49,7 @@ static void handle_signals(void)
 {
     struct sigaction a = {0};
     sigemptyset(&a.sa_mask);
-    a.sa_handler = on_interrupt;
-    sigaction(SIGINT, &a, NULL);
+    interrupt_start();
     a.sa_handler = on_pipe;
     sigaction(SIGPIPE, &a, NULL);
     a.sa_flags = SA_SIGINFO;
@@ -85,14 +72,14 @@ static int open_front(const struct options *o, struct resume *r)
     bool unsuited = true;
     int status = EXIT_FINE;
     if (!o->batch && !o->plain && !o->json && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {
-        status = app_run(o, r, &interrupt, &unsuited, &err);
+        status = app_run(o, r, &interrupt_flag, &unsuited, &err);
         if (unsuited)
             fprintf(stderr, "midpass: %s; going on without the screen, as with --plain\n",
                     err.text);
         else if (err.code)
             batch_error(o, &err);
     }
-    return unsuited ? batch_run(o, r, &interrupt) : status;
+    return unsuited ? batch_run(o, r, &interrupt_flag) : status;
 }
 
 static int open_session(struct options *o, int argc, char **argv)
@@ -132,32 +119,34 @@ static int run(struct ledger *l, int argc, char **argv)
     return status;
 }
 
-/* Threads that wait for work sleep instead of spinning: beside other programs, or where a container
- * has less than the CPUs that are seen, spinning takes the time from the thread that works, and
- * everything is ten times as slow. OpenMP looks at its settings before main begins, so the program
- * begins anew with this one, unless the user has chosen. What it runs does not inherit it. */
-#define SLEEPS "MIDPASS_SLEEPS"
-static void begin_asleep(char **argv)
+/* Threads that wait for work spin a few tens of microseconds, then sleep. libgomp's own choice is
+ * milliseconds: where other programs run beside, or a container has less than the CPUs that are
+ * seen, that takes the time from the thread that works (a key's slowest frame 1.9 ms instead of
+ * 12). Sleeping at once costs a fifth of the tokens a second. libgomp looks at its settings before
+ * main begins, so the program begins anew with this one, unless the user has chosen. What it runs
+ * does not inherit it. */
+#define ANEW "MIDPASS_ANEW"
+static void choose_spinning(char **argv)
 {
     char path[4096];
-    if (getenv(SLEEPS)) {
-        unsetenv(SLEEPS);
-        unsetenv("OMP_WAIT_POLICY");
+    if (getenv(ANEW)) {
+        unsetenv(ANEW);
+        unsetenv("GOMP_SPINCOUNT");
         return;
     }
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n <= 0 || getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
         return;
     path[n] = '\0';
-    if (setenv(SLEEPS, "1", 1) == 0 && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+    if (setenv(ANEW, "1", 1) == 0 && setenv("GOMP_SPINCOUNT", "5000", 1) == 0)
         execv(path, argv);
-    unsetenv(SLEEPS); /* it could not begin anew: it goes on as it is */
-    unsetenv("OMP_WAIT_POLICY");
+    unsetenv(ANEW); /* it could not begin anew: it goes on as it is */
+    unsetenv("GOMP_SPINCOUNT");
 }
 
 int main(int argc, char **argv)
 {
-    begin_asleep(argv);
+    choose_spinning(argv);
     /* Characters are the user's; numbers are not: "1.5" means the same everywhere. */
     setlocale(LC_CTYPE, "");
     handle_signals();

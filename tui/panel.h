@@ -99,6 +99,9 @@ struct panel_kind {
     void (*close)(struct panel *p);                   /* may be NULL */
     /* Reads what `draw` shows in w x h cells. Interruptible: ERR_INTERRUPTED keeps the old. */
     bool (*refresh)(struct panel *p, int w, int h, struct error *err); /* may be NULL */
+    /* refresh looks at counters alone, that threads may share: the app calls it on its own thread,
+     * beside a command, too. */
+    bool live;
     void (*draw)(const struct panel *p, struct region r, bool focused);
     /* What stands in the frame: "attention  L1  H3". Safe to show. */
     void (*title)(const struct panel *p, struct text *out);

@@ -2,8 +2,10 @@
 #include "tui/prompt.h"
 
 #include "tui/history.h"
+#include "tui/interrupt.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,17 @@ static void remember_line(const char *line)
     add_history(line);
     if (!history_append(it.o.ledger, line, strlen(line), &err))
         tell_once(&err);
+}
+
+/* What was changed in a line of the history readline keeps with that line, to undo it there. After
+ * some ways of editing (in vi's mode, with a search) two own the same list, and it is freed twice,
+ * or used when it is gone. So no list outlives its prompt. Which of them are gone already cannot
+ * be known, so none is freed. */
+static void forget_changes(void)
+{
+    HIST_ENTRY **lines = history_list();
+    for (int i = 0; lines && lines[i]; i++)
+        lines[i]->data = NULL;
 }
 
 /* ---- completion ---- */
@@ -174,7 +187,8 @@ void prompt_stop(void)
         return;
     prompt_close();
     it.started = false;
-    rl_clear_history(); /* with what was undone in its lines */
+    forget_changes();
+    rl_clear_history();
     rl_instream = rl_outstream = NULL;
     fclose(it.nowhere);
     free(it.line);
@@ -186,6 +200,7 @@ void prompt_stop(void)
 void prompt_open(const char *lead, const char *text, bool remember)
 {
     prompt_close();
+    forget_changes();
     /* Within the screen the terminal is not readline's: neither its modes nor its output. */
     rl_instream = rl_outstream = it.nowhere;
     rl_terminal_name = "dumb";
@@ -332,24 +347,46 @@ void prompt_look(struct prompt_view *v)
 
 /* ---- plain ---- */
 
+static void give_up_line(void)
+{
+    *it.interrupt = 0;
+    fputs("^C\n", rl_outstream);
+    rl_replace_line("", 1);
+    rl_point = rl_end = 0;
+    rl_on_new_line();
+    rl_redisplay();
+}
+
+/* Waits for a byte. False, with errno EINTR: Ctrl-C or another signal came first. A Ctrl-C between
+ * looking at the flag and waiting is not lost, since its descriptor is waited for too. */
+static bool wait_for_byte(int fd)
+{
+    struct pollfd p[2] = {{.fd = fd, .events = POLLIN}, {.fd = interrupt_fd(), .events = POLLIN}};
+    errno = EINTR;
+    if (*it.interrupt || poll(p, 2, -1) <= 0)
+        return false;
+    if (p[1].revents)
+        interrupt_drain();
+    errno = EINTR;
+    return p[0].revents && !*it.interrupt;
+}
+
 /* Ctrl-C gives up what was typed and goes on with an empty line. */
 static int typed_byte(FILE *stream)
 {
     for (;;) {
         unsigned char c;
-        ssize_t n = read(fileno(stream), &c, 1);
-        if (n == 1)
-            return c;
-        if (n == 0 || errno != EINTR)
+        if (wait_for_byte(fileno(stream))) {
+            ssize_t n = read(fileno(stream), &c, 1);
+            if (n == 1)
+                return c;
+            if (n == 0 || errno != EINTR)
+                return EOF;
+        } else if (errno != EINTR) {
             return EOF;
-        if (it.interrupt && *it.interrupt) {
-            *it.interrupt = 0;
-            fputs("^C\n", rl_outstream);
-            rl_replace_line("", 1);
-            rl_point = rl_end = 0;
-            rl_on_new_line();
-            rl_redisplay();
         }
+        if (*it.interrupt)
+            give_up_line();
     }
 }
 
@@ -373,6 +410,8 @@ const char *prompt_read(const char *lead, volatile int *interrupt)
     }
     it.interrupt = interrupt;
     free(it.line);
+    forget_changes();
+    *interrupt = 0; /* what it was meant to stop has ended */
     it.line = readline(lead);
     if (it.line)
         remember_line(it.line);

@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static bool better(float x, int32_t i, float y, int32_t k)
@@ -71,6 +72,24 @@ int top_tokens(const float *logits, int n_vocab, int n, struct top_entry *out)
     for (int i = 0; i < n; i++)
         out[i].probability = exp((double)out[i].logit - log_sum);
     return n;
+}
+
+const char *top_trouble(const float *logits, int n_vocab, char out[80])
+{
+    int n_nan = 0, n_above = 0, n_below = 0;
+    for (int i = 0; i < n_vocab; i++) {
+        n_nan += isnan(logits[i]);
+        n_above += isinf(logits[i]) && logits[i] > 0;
+        n_below += isinf(logits[i]) && logits[i] < 0;
+    }
+    if (n_nan == 0 && n_above == 0 && n_below < n_vocab)
+        return NULL;
+    int n = n_nan > 0 ? n_nan : n_above > 0 ? n_above : n_below;
+    snprintf(out, 80, "%d of %d logits %s %s", n, n_vocab, n == 1 ? "is" : "are",
+             n_nan > 0     ? "NaN"
+             : n_above > 0 ? "inf"
+                           : "-inf");
+    return out;
 }
 
 int top_rank(const float *logits, int n_vocab, int32_t id)

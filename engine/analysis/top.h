@@ -15,6 +15,8 @@ struct top_entry {
 int top_tokens(const float *logits, int n_vocab, int n, struct top_entry *out);
 /* log(sum(exp(logits))): a token's probability is exp(logit - this). */
 double top_log_sum(const float *logits, int n_vocab);
+/* Why no token has a probability: "3 of 52 logits are NaN". NULL where each has one. */
+const char *top_trouble(const float *logits, int n_vocab, char out[80]);
 /* How many tokens are better than this one: 0 for the best. */
 int top_rank(const float *logits, int n_vocab, int32_t id);
 

@@ -17,14 +17,15 @@ static const struct command *const commands[] = {
     &command_reverse_next, &command_reverse_token, &command_continue,     &command_reverse_continue,
     &command_generate,     &command_regenerate,    &command_recall,       &command_print,
     &command_output,       &command_examine,       &command_top,          &command_lens,
-    &command_dla,          &command_heads,         &command_attn,         &command_info,
-    &command_break,        &command_tbreak,        &command_condition,    &command_ignore,
-    &command_watch,        &command_catch,         &command_commands,     &command_end,
-    &command_display,      &command_undisplay,     &command_undo,         &command_redo,
-    &command_patch,        &command_delete,        &command_enable,       &command_disable,
-    &command_save,         &command_dump,          &command_load,         &command_export,
-    &command_log,          &command_restore,       &command_set,          &command_echo,
-    &command_source,       &command_shell,         &command_help,         &command_quit,
+    &command_dla,          &command_heads,         &command_attn,         &command_map,
+    &command_info,         &command_break,         &command_tbreak,       &command_condition,
+    &command_ignore,       &command_watch,         &command_catch,        &command_commands,
+    &command_end,          &command_display,       &command_undisplay,    &command_undo,
+    &command_redo,         &command_patch,         &command_delete,       &command_enable,
+    &command_disable,      &command_save,          &command_dump,         &command_load,
+    &command_export,       &command_log,           &command_restore,      &command_set,
+    &command_echo,         &command_source,        &command_shell,        &command_help,
+    &command_quit,
 };
 #define N_COMMANDS ((int)(sizeof commands / sizeof commands[0]))
 
@@ -107,6 +108,7 @@ void console_init(struct console *c, struct session *s, struct report *r)
 {
     *c = (struct console){.ledger = s->ledger, .session = s, .report = r};
     variables_init(&c->variables, s->ledger);
+    displays_init(&c->displays, s->ledger);
     history_init(&c->history, s->ledger);
     text_init(&c->gathered, s->ledger, MEM_OTHER);
     s->breakpoints.variables = &c->variables;
@@ -123,7 +125,7 @@ void console_fini(struct console *c)
     log_close(&c->logs[0]);
     log_close(&c->logs[1]);
     text_fini(&c->gathered);
-    displays_fini(c);
+    displays_fini(&c->displays);
     mem_free(c->ledger, c->repeat);
     c->repeat = NULL;
 }
@@ -133,21 +135,13 @@ void console_fini(struct console *c)
 static bool run_undoable(struct console *c, const struct command *command, struct arguments *a,
                          struct error *err)
 {
-    struct snapshot before;
-    struct error why = {0};
-    struct session *s = c->session;
-    unsigned prompts = s->prompts;
-    if (!command->undoable || !snapshot_take(&before, s, &why)) {
-        if (why.code)
-            snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
+    struct change_mark mark;
+    if (!command->undoable)
         return command->run(c, a, err);
-    }
+    change_begin(c, &mark);
     bool ok = command->run(c, a, err);
-    bool changed = (ok && command->theme != THEME_RUN) || snapshot_differs(&before, s) ||
-                   prompts != s->prompts;
-    if (changed && !history_add(&c->history, a->line, &before, &why))
-        snprintf(s->notice, sizeof s->notice, "this cannot be undone: %.200s", why.text);
-    snapshot_fini(&before, c->ledger);
+    bool always = command->theme == THEME_BREAK || command->theme == THEME_EDIT;
+    change_end(c, &mark, a->line, ok && always);
     return ok;
 }
 

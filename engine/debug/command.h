@@ -12,28 +12,21 @@
 #include "engine/debug/session.h"
 #include "engine/debug/variables.h"
 
-/* Shown behind every stop. */
-struct display {
-    int id;
-    bool enabled, all; /* all of a large value */
-    char *expr;
-};
-
 struct console {
     struct ledger *ledger;
     struct session *session;
     struct report *report;
     struct variables variables;
+    struct displays displays;
     struct history history;
     bool untrusted;   /* refuses commands that touch files or start programs */
     bool interactive; /* a person types: an empty line repeats the last motion */
     bool quit;
-    int exit_code;            /* that quit was given */
-    int source_depth;         /* of files that source files */
-    bool placed;              /* the error tells its file and line */
-    char *repeat;             /* the line that an empty one repeats, or NULL */
-    struct display *displays; /* [n_displays] */
-    int n_displays, room_displays, last_display;
+    int exit_code;    /* that quit was given */
+    int source_depth; /* of files that source files */
+    bool placed;      /* the error tells its file and line */
+    bool changing;    /* the state before the running command is kept for undo */
+    char *repeat;     /* the line that an empty one repeats, or NULL */
     /* Lines between `commands` and `end`, for breakpoints first_gathered to last_gathered; 0:
      * none are gathered. */
     struct text gathered;

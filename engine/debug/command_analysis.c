@@ -1,8 +1,7 @@
-/* command_analysis.c - lens, dla, heads: finding the circuit. */
+/* command_analysis.c - lens, dla: what a residual says, and who wrote it. */
 #include "engine/debug/command_parts.h"
 
 #include "engine/analysis/attribution.h"
-#include "engine/analysis/heads.h"
 #include "engine/analysis/lens.h"
 #include "engine/analysis/top.h"
 #include "engine/debug/place.h"
@@ -57,13 +56,21 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
     struct report *r = c->report;
     struct top_entry best[LENS_TOP];
     int vocab = c->session->model.config.n_vocab;
-    int n = top_tokens(logits, vocab, LENS_TOP, best), rank = top_rank(logits, vocab, target);
-    double p = exp((double)logits[target] - top_log_sum(logits, vocab));
+    char why[80];
+    const char *trouble = top_trouble(logits, vocab, why);
+    int n = top_tokens(logits, vocab, LENS_TOP, best);
+    int rank = trouble ? -1 : top_rank(logits, vocab, target);
+    double p = trouble ? (double)NAN : exp((double)logits[target] - top_log_sum(logits, vocab));
     if (r->json) {
         report_open(r, NULL, '{');
         report_string(r, "site", name, strlen(name));
         report_number(r, "probability", p);
-        report_int(r, "rank", rank);
+        if (trouble) {
+            report_null(r, "rank");
+            report_string(r, "trouble", trouble, strlen(trouble));
+        } else {
+            report_int(r, "rank", rank);
+        }
         report_open(r, "top", '[');
         for (int i = 0; i < n; i++) {
             report_open(r, NULL, '{');
@@ -75,8 +82,8 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
         report_close(r, '}');
         return report_trickle(r, err);
     }
-    if (isnan(p)) {
-        text_printf(&r->text, "%-14s      nan      -  the logits hold NaN\n", name);
+    if (trouble) {
+        text_printf(&r->text, "%-14s      nan      -  %s\n", name, trouble);
         return report_trickle(r, err);
     }
     text_printf(&r->text, "%-14s %8.6f %6d  ", name, p, rank);
@@ -145,19 +152,26 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
         mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)s->model.config.d_model, sizeof *row, err);
     float *logits = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
     bool ok = row && logits;
-    if (ok && target < 0) { /* the token that the last of these layers says */
+    /* The token that the last of these layers says; one that says none is passed by. */
+    for (int l = last; ok && target < 0 && l >= first; l--) {
         struct top_entry best;
-        ok = session_find(s, site, last, &op, err) && session_has(s, s->position, op, err) &&
+        char why[80];
+        ok = session_find(s, site, l, &op, err) && session_has(s, s->position, op, err) &&
              trace_read(&s->trace, op, s->position, 1, 0, 0, 0, row, err) &&
              lens_logits(&s->trace, row, 1, logits, err);
-        if (ok && top_tokens(logits, vocab, 1, &best) == 1)
+        if (ok && !top_trouble(logits, vocab, why) && top_tokens(logits, vocab, 1, &best) == 1)
             target = best.id;
     }
     if (ok && r->json) {
         report_begin(r, "cmd", "lens");
         report_int(r, "position", s->position);
-        report_int(r, "token_id", target);
+        if (target < 0)
+            report_null(r, "token_id");
+        else
+            report_int(r, "token_id", target);
         report_open(r, "layers", '[');
+    } else if (ok && target < 0) {
+        text_add(&r->text, "               no layer has a best token\n");
     } else if (ok) {
         text_add(&r->text, "               p of ");
         ok = place_add_token(&r->text, s, target, err);
@@ -176,6 +190,8 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
 static int by_size(const void *a, const void *b)
 {
     double x = fabs(((const struct part *)a)->logit), y = fabs(((const struct part *)b)->logit);
+    if (isnan(x) || isnan(y)) /* first: it is what is wrong */
+        return (isnan(y) != 0) - (isnan(x) != 0);
     return (x < y) - (x > y);
 }
 
@@ -237,7 +253,7 @@ static bool say_parts(struct console *c, struct part *parts, int n, double total
     text_add(&r->text, b >= 0 ? " minus that of " : "");
     if (b >= 0 && !place_add_token(&r->text, c->session, b, err))
         return false;
-    text_printf(&r->text, ": %.4f, the sum of\n", total);
+    text_printf(&r->text, ": %.4f, the sum of\n", unsigned_nan(total));
     int shown = all || n < DLA_SHOWN ? n : DLA_SHOWN;
     double rest = 0;
     for (int i = 0; i < n; i++) {
@@ -246,11 +262,11 @@ static bool say_parts(struct console *c, struct part *parts, int n, double total
             continue;
         }
         part_name(&parts[i], name);
-        text_printf(&r->text, "  %-12s %+9.4f\n", name, parts[i].logit);
+        text_printf(&r->text, "  %-12s %+9.4f\n", name, unsigned_nan(parts[i].logit));
     }
     if (shown < n)
         text_printf(&r->text, "  %-12s %+9.4f  (%d smaller ones; dla/a shows them)\n", "the rest",
-                    rest, n - shown);
+                    unsigned_nan(rest), n - shown);
     return report_send(r, err);
 }
 
@@ -271,6 +287,10 @@ static bool run_dla(struct console *c, struct arguments *a, struct error *err)
     bool ok = logits && parts && read_logits(s, logits, err);
     if (ok && !there[0]) {
         struct top_entry best;
+        char why[80];
+        const char *trouble = top_trouble(logits, vocab, why);
+        if (trouble)
+            ok = error_set(err, ERR_STATE, "%s, so none is the best: name a token", trouble);
         top_tokens(logits, vocab, 1, &best);
         ids[0] = best.id;
     }
@@ -280,159 +300,6 @@ static bool run_dla(struct console *c, struct arguments *a, struct error *err)
     mem_free(c->ledger, parts);
     return ok;
 }
-
-/* ---- heads ---- */
-
-static bool run_heads(struct console *c, struct arguments *a, struct error *err)
-{
-    struct session *s = c->session;
-    struct report *r = c->report;
-    int H = s->model.config.n_heads, L = s->model.config.n_layers, n = trace_rows(&s->trace);
-    if (!arguments_done(a, err))
-        return false;
-    if (!s->has_prompt || n < 2)
-        return error_set(err, ERR_STATE, "heads needs a prompt of which two tokens are computed");
-    struct head_scores *scores =
-        mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)L * (size_t)H, sizeof *scores, err);
-    bool ok = scores && heads_score(&s->trace, n, scores, err);
-    if (ok && r->json) {
-        report_begin(r, "cmd", "heads");
-        report_int(r, "positions", n);
-        report_open(r, "heads", '[');
-    } else if (ok) {
-        text_printf(&r->text,
-                    "over %d positions: attention to the token before, to the same token "
-                    "earlier, behind it\nhead     previous  duplicate  induction\n",
-                    n);
-    }
-    for (int i = 0; ok && i < L * H; i++) {
-        if (r->json) {
-            report_open(r, NULL, '{');
-            report_int(r, "layer", i / H);
-            report_int(r, "head", i % H);
-            report_number(r, "previous", scores[i].previous);
-            report_number(r, "duplicate", scores[i].duplicate);
-            report_number(r, "induction", scores[i].induction);
-            report_close(r, '}');
-        } else {
-            char name[24];
-            snprintf(name, sizeof name, "L%dH%d", i / H, i % H);
-            text_printf(&r->text, "%-8s %8.4f  %9.4f  %9.4f\n", name, scores[i].previous,
-                        scores[i].duplicate, scores[i].induction);
-        }
-        ok = report_trickle(r, err);
-    }
-    mem_free(c->ledger, scores);
-    if (!ok)
-        return false;
-    if (!r->json)
-        return report_send(r, err);
-    report_close(r, ']');
-    return report_end(r, err);
-}
-
-/* ---- attn ---- */
-
-#define ATTN_SHOWN 8
-
-struct edge {
-    int key;
-    float weight;
-};
-
-static int by_weight(const void *a, const void *b)
-{
-    float x = ((const struct edge *)a)->weight, y = ((const struct edge *)b)->weight;
-    return (x < y) - (x > y);
-}
-
-/* A head's row of the pattern at the cursor: the keys it looks at most, or all for a program. */
-static bool say_head(struct console *c, int layer, int head, const float *row, struct edge *edges,
-                     struct error *err)
-{
-    struct session *s = c->session;
-    struct report *r = c->report;
-    int n = s->position + 1;
-    if (r->json) {
-        report_open(r, NULL, '{');
-        report_int(r, "layer", layer);
-        report_int(r, "head", head);
-        report_open(r, "pattern", '[');
-        for (int i = 0; i < n; i++)
-            report_number(r, NULL, (double)row[i]);
-        report_close(r, ']');
-        report_close(r, '}');
-        return report_trickle(r, err);
-    }
-    for (int i = 0; i < n; i++)
-        edges[i] = (struct edge){i, row[i]};
-    qsort(edges, (size_t)n, sizeof *edges, by_weight);
-    text_printf(&r->text, "L%dH%d ", layer, head);
-    for (int i = 0; i < n && i < ATTN_SHOWN; i++) {
-        text_printf(&r->text, "  #%d ", edges[i].key);
-        if (!place_add_token(&r->text, s, s->trace.ids[edges[i].key], err))
-            return false;
-        text_printf(&r->text, " %.3f", (double)edges[i].weight);
-    }
-    text_add(&r->text, n > ATTN_SHOWN ? "  ...\n" : "\n");
-    return report_trickle(r, err);
-}
-
-static bool run_attn(struct console *c, struct arguments *a, struct error *err)
-{
-    struct session *s = c->session;
-    struct report *r = c->report;
-    int H = s->model.config.n_heads, layer, op;
-    int column = arguments_column(a);
-    if (arguments_end(a))
-        return error_at(err, ERR_USAGE, column, "a layer is expected here, and heads");
-    if (!arguments_int(a, "a layer", 0, s->model.config.n_layers - 1, 0, &layer, err) ||
-        !session_find(s, SITE_PATTERN, layer, &op, err) || !session_has(s, s->position, op, err))
-        return false;
-    bool *chosen = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)H, sizeof *chosen, err);
-    size_t n = (size_t)s->position + 1;
-    float *rows = mem_alloc_array(c->ledger, MEM_VIEWS, n, sizeof *rows, err);
-    struct edge *edges = mem_alloc_array(c->ledger, MEM_VIEWS, n, sizeof *edges, err);
-    bool ok = chosen && rows && edges, all = arguments_end(a);
-    for (int i = 0; ok && all && i < H; i++)
-        chosen[i] = true;
-    while (ok && !arguments_end(a)) {
-        int head = 0;
-        ok = arguments_int(a, "a head", 0, H - 1, 0, &head, err);
-        if (ok)
-            chosen[head] = true;
-    }
-    if (ok && r->json) {
-        report_begin(r, "cmd", "attn");
-        report_int(r, "position", s->position);
-        report_open(r, "heads", '[');
-    }
-    for (int i = 0; ok && i < H; i++)
-        ok = !chosen[i] || (trace_read(&s->trace, op, s->position, 1, i, 1, (int)n, rows, err) &&
-                            say_head(c, layer, i, rows, edges, err));
-    mem_free(c->ledger, chosen);
-    mem_free(c->ledger, rows);
-    mem_free(c->ledger, edges);
-    if (!ok)
-        return false;
-    if (!r->json)
-        return report_send(r, err);
-    report_close(r, ']');
-    return report_end(r, err);
-}
-
-const struct command command_attn = {
-    .name = "attn",
-    .aliases = "",
-    .usage = "attn L [H...]",
-    .brief = "where heads look from here; on the screen, also which are shown",
-    .help =
-        "The keys with the most weight in the pattern's row at this position; all heads of the\n"
-        "layer, if none is named.",
-    .theme = THEME_LOOK,
-    .takes = TAKES_NOTHING,
-    .run = run_attn,
-};
 
 const struct command command_lens = {
     .name = "lens",
@@ -457,15 +324,4 @@ const struct command command_dla = {
     .theme = THEME_LOOK,
     .takes = TAKES_TEXT,
     .run = run_dla,
-};
-
-const struct command command_heads = {
-    .name = "heads",
-    .aliases = "",
-    .usage = "heads",
-    .brief = "scores every head: previous token, duplicate token, induction",
-    .help = "Means over the computed positions that have such keys.",
-    .theme = THEME_LOOK,
-    .takes = TAKES_NOTHING,
-    .run = run_heads,
 };

@@ -3,15 +3,6 @@
 
 #include <string.h>
 
-static struct display *display_find(struct console *c, int id, struct error *err)
-{
-    for (int i = 0; i < c->n_displays; i++)
-        if (c->displays[i].id == id)
-            return &c->displays[i];
-    error_set(err, ERR_USAGE, "there is no display %d", id);
-    return NULL;
-}
-
 /* One line each; what cannot be evaluated here says so and ends nothing. */
 static bool show(struct console *c, const struct display *d, struct error *err)
 {
@@ -55,8 +46,8 @@ static bool show(struct console *c, const struct display *d, struct error *err)
 
 bool displays_show(struct console *c, struct error *err)
 {
-    for (int i = 0; i < c->n_displays; i++)
-        if (c->displays[i].enabled && !show(c, &c->displays[i], err))
+    for (int i = 0; i < c->displays.n; i++)
+        if (c->displays.list[i].enabled && !show(c, &c->displays.list[i], err))
             return false;
     return true;
 }
@@ -73,20 +64,10 @@ static bool run_display(struct console *c, struct arguments *a, struct error *er
     if (!e)
         return false;
     expr_close(e);
-    if (c->n_displays == c->room_displays) {
-        int room = c->room_displays ? 2 * c->room_displays : 4;
-        struct display *list =
-            mem_resize(c->ledger, MEM_OTHER, c->displays, (size_t)room * sizeof *list, err);
-        if (!list)
-            return false;
-        c->displays = list;
-        c->room_displays = room;
-    }
-    char *text = mem_strdup(c->ledger, MEM_OTHER, a->line + a->at, err);
-    if (!text)
+    int id = displays_add(&c->displays, a->line + a->at, a->format[0] == 'a', err);
+    if (!id)
         return false;
-    struct display *d = &c->displays[c->n_displays++];
-    *d = (struct display){++c->last_display, true, a->format[0] == 'a', text};
+    const struct display *d = displays_find(&c->displays, id, err);
     return !c->session->has_prompt || show(c, d, err);
 }
 
@@ -101,7 +82,7 @@ static struct display *read_display(struct console *c, struct arguments *a, stru
     if (!arguments_int(a, "a display's number", 1, INT32_MAX, 0, &id, err) ||
         !arguments_done(a, err))
         return NULL;
-    return display_find(c, id, err);
+    return displays_find(&c->displays, id, err);
 }
 
 bool display_delete(struct console *c, struct arguments *a, struct error *err)
@@ -109,9 +90,7 @@ bool display_delete(struct console *c, struct arguments *a, struct error *err)
     struct display *d = read_display(c, a, err);
     if (!d)
         return false;
-    mem_free(c->ledger, d->expr);
-    memmove(d, d + 1, (size_t)(&c->displays[c->n_displays] - (d + 1)) * sizeof *d);
-    c->n_displays--;
+    displays_remove(&c->displays, d);
     return true;
 }
 
@@ -128,8 +107,8 @@ bool display_list(struct console *c, struct arguments *a, struct error *err)
     struct report *r = c->report;
     if (!arguments_done(a, err))
         return false;
-    for (int i = 0; i < c->n_displays; i++) {
-        const struct display *d = &c->displays[i];
+    for (int i = 0; i < c->displays.n; i++) {
+        const struct display *d = &c->displays.list[i];
         if (r->json) {
             report_begin(r, "cmd", "info display");
             report_int(r, "display", d->id);
@@ -143,18 +122,9 @@ bool display_list(struct console *c, struct arguments *a, struct error *err)
         text_add_shown(&r->text, d->expr, strlen(d->expr), false);
         text_add(&r->text, "\n");
     }
-    if (c->n_displays == 0 && !r->json)
+    if (c->displays.n == 0 && !r->json)
         text_add(&r->text, "no displays\n");
     return report_send(r, err);
-}
-
-void displays_fini(struct console *c)
-{
-    for (int i = 0; i < c->n_displays; i++)
-        mem_free(c->ledger, c->displays[i].expr);
-    mem_free(c->ledger, c->displays);
-    c->displays = NULL;
-    c->n_displays = c->room_displays = 0;
 }
 
 /* ---- the table ---- */
@@ -168,6 +138,7 @@ const struct command command_display = {
     .theme = THEME_LOOK,
     .takes = TAKES_EXPR,
     .changes = true,
+    .undoable = true,
     .run = run_display,
 };
 
@@ -180,5 +151,6 @@ const struct command command_undisplay = {
     .theme = THEME_LOOK,
     .takes = TAKES_NOTHING,
     .changes = true,
+    .undoable = true,
     .run = display_delete,
 };

@@ -118,18 +118,20 @@ static bool run_generate(struct console *c, struct arguments *a, struct error *e
 
 /* ---- once more, and back ---- */
 
-static void say_kept(struct console *c, int kept)
+/* What was kept is told before what takes its place; in JSON it is the stop's notice. */
+static void say_kept(struct console *c)
 {
-    char name[8];
-    if (kept >= 0 && !c->report->json)
-        text_printf(&c->report->text, "what was there is kept: continuation %s\n",
-                    continuation_name(kept, name));
+    struct session *s = c->session;
+    if (c->report->json || !s->notice[0])
+        return;
+    text_printf(&c->report->text, "%s\n", s->notice);
+    s->notice[0] = '\0';
 }
 
 static bool run_regenerate(struct console *c, struct arguments *a, struct error *err)
 {
     struct session *s = c->session;
-    int n, kept, from, column = arguments_column(a);
+    int n, from, column = arguments_column(a);
     if (!needs_prompt(c, err))
         return false;
     int last = s->trace.n_ids - 1;
@@ -150,9 +152,9 @@ static bool run_regenerate(struct console *c, struct arguments *a, struct error 
                             : "tokens %d to %d were generated: from is one of them",
                         s->n_prompt, last);
     if (!arguments_int(a, "a count", 1, MOST, s->trace.n_ids - from, &n, err) ||
-        !arguments_done(a, err) || !session_keep(s, &kept, err))
+        !arguments_done(a, err) || !session_keep(s, err))
         return false;
-    say_kept(c, kept);
+    say_kept(c);
     session_cut(s, from);
     return generate(c, "regenerate", n, err);
 }
@@ -161,7 +163,7 @@ static bool run_recall(struct console *c, struct arguments *a, struct error *err
 {
     struct session *s = c->session;
     char word[8];
-    int kept, column = arguments_column(a);
+    int column = arguments_column(a);
     if (!arguments_string(a, "a continuation's name", word, sizeof word, err) ||
         !arguments_done(a, err))
         return false;
@@ -170,59 +172,149 @@ static bool run_recall(struct console *c, struct arguments *a, struct error *err
         return error_at(err, ERR_USAGE, column,
                         "there is no continuation %s (info continuations lists them)", word);
     int position = s->position, op = s->op;
-    bool ok = session_recall(s, i, &kept, err);
-    say_kept(c, kept);
+    bool ok = session_recall(s, i, err);
+    say_kept(c);
     return motion_end(c, "recall", ok, position, op, err);
 }
 
-static bool list_one(struct console *c, int i, struct error *err)
+/* In words, or as a list: which patches were in force from which position on. */
+static bool add_origins(struct report *r, const struct origins *o, int n_prompt, struct error *err)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < o->n; i++) {
+        struct text t;
+        text_init(&t, r->ledger, MEM_VIEWS);
+        text_add(&t, "");
+        origins_describe(&t, o->list[i].patches);
+        ok = text_ok(&t, err);
+        if (ok && r->json) {
+            report_open(r, NULL, '{');
+            report_int(r, "from", o->list[i].from);
+            report_string(r, "patches", t.n ? t.data : "", t.n);
+            report_close(r, '}');
+        } else if (ok) {
+            if (o->list[i].from > n_prompt)
+                text_printf(&r->text, "from #%d ", o->list[i].from);
+            text_add(&r->text, t.n ? "patches " : "no patches");
+            text_add_shown(&r->text, t.n ? t.data : "", t.n, false);
+            text_add(&r->text, "  ");
+        }
+        text_fini(&t);
+    }
+    return ok;
+}
+
+/* Tokens behind a prompt: a kept continuation, or (name NULL) those that are there, unkept. */
+struct listed {
+    const char *name;
+    const int32_t *ids;
+    int n_prompt, n;
+    const struct origins *origins;
+    struct continuation_place at;
+};
+
+static bool list_json(struct report *r, const struct listed *k, const struct text *text,
+                      bool has_text, struct error *err)
+{
+    report_begin(r, "cmd", "info continuations");
+    if (k->name)
+        report_string(r, "name", k->name, strlen(k->name));
+    else
+        report_null(r, "name");
+    report_int(r, "position", k->n_prompt);
+    report_int(r, "count", k->n - k->n_prompt);
+    report_bool(r, "this_prompt", k->at.this_prompt);
+    report_bool(r, "present", k->at.present);
+    if (k->at.this_prompt)
+        report_int(r, "branch", k->at.branch);
+    else
+        report_null(r, "branch");
+    report_open(r, "sampled", '[');
+    if (!add_origins(r, k->origins, k->n_prompt, err))
+        return false;
+    report_close(r, ']');
+    report_open(r, "ids", '[');
+    for (int t = k->n_prompt; t < k->n; t++)
+        report_int(r, NULL, k->ids[t]);
+    report_close(r, ']');
+    if (has_text)
+        report_string(r, "text", text->data ? text->data : "", text->n);
+    return report_end(r, err);
+}
+
+static bool list_text(struct report *r, const struct listed *k, const struct text *text,
+                      struct error *err)
+{
+    int n = k->n - k->n_prompt;
+    text_printf(&r->text, "%s%-3s %4d token%s  ", k->at.present ? "=> " : "   ",
+                k->name ? k->name : "-", n, n == 1 ? " " : "s");
+    if (!k->at.this_prompt)
+        text_add(&r->text, "of another prompt  ");
+    else if (!k->at.present)
+        text_printf(&r->text, "parts at #%d  ", k->at.branch);
+    if (!add_origins(r, k->origins, k->n_prompt, err))
+        return false;
+    text_add_shown(&r->text, text->data ? text->data : "", text->n < 200 ? text->n : 200, true);
+    text_add(&r->text, text->n > 200 ? " ...\n" : "\n");
+    return report_trickle(r, err);
+}
+
+static bool list_one(struct console *c, const struct listed *k, struct error *err)
 {
     struct session *s = c->session;
-    struct report *r = c->report;
-    const struct continuation *k = &s->continuations.list[i];
     struct text text;
-    char name[8];
-    bool present, fits = continuation_fits(s, i, &present), ok = true;
-    int n = k->n > k->n_prompt ? k->n - k->n_prompt : 0; /* a script may have said anything */
+    bool ok = true;
     text_init(&text, c->ledger, MEM_VIEWS);
-    for (int t = fits ? k->n_prompt : 0; ok && t < k->n; t++)
+    for (int t = k->n_prompt; ok && t < k->n; t++)
         ok = session_piece(s, k->ids[t], &text, err);
-    continuation_name(i, name);
-    if (ok && r->json) {
-        report_begin(r, "cmd", "info continuations");
-        report_string(r, "name", name, strlen(name));
-        report_int(r, "position", k->n_prompt);
-        report_bool(r, "this_prompt", fits);
-        report_bool(r, "present", present);
-        report_string(r, "patches", k->patches, strlen(k->patches));
-        report_open(r, "ids", '[');
-        for (int t = k->n_prompt; t < k->n; t++)
-            report_int(r, NULL, k->ids[t]);
-        report_close(r, ']');
-        if (s->model.tokenizer)
-            report_string(r, "text", text.data ? text.data : "", text.n);
-        ok = report_end(r, err);
-    } else if (ok) {
-        text_printf(&r->text, "%s%-3s %4d token%s  ", present ? "=> " : "   ", name, n,
-                    n == 1 ? " " : "s");
-        text_printf(&r->text, k->patches[0] ? "patches %s  " : "no patches  ", k->patches);
-        text_add(&r->text, fits ? "" : "of another prompt  ");
-        text_add_shown(&r->text, text.data ? text.data : "", text.n < 200 ? text.n : 200, true);
-        text_add(&r->text, text.n > 200 ? " ...\n" : "\n");
-        ok = report_trickle(r, err);
-    }
+    if (ok && c->report->json)
+        ok = list_json(c->report, k, &text, s->model.tokenizer != NULL, err);
+    else if (ok)
+        ok = list_text(c->report, k, &text, err);
     text_fini(&text);
+    return ok;
+}
+
+/* The tokens that are there, if no kept continuation is the same. */
+static bool list_present(struct console *c, struct error *err)
+{
+    const struct session *s = c->session;
+    int n = s->trace.n_ids;
+    int32_t *ids = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)n, sizeof *ids, err);
+    if (!ids)
+        return false;
+    for (int i = 0; i < n; i++)
+        ids[i] = patches_old_token(&s->patches, i);
+    struct listed k = {.ids = ids,
+                       .n_prompt = s->n_prompt,
+                       .n = n,
+                       .origins = &s->origins,
+                       .at = {.this_prompt = true, .present = true, .branch = n}};
+    bool ok = list_one(c, &k, err);
+    mem_free(c->ledger, ids);
     return ok;
 }
 
 bool continuation_list(struct console *c, struct arguments *a, struct error *err)
 {
     struct session *s = c->session;
+    bool present = false;
     if (!arguments_done(a, err))
         return false;
-    for (int i = 0; i < s->continuations.n; i++)
-        if (!list_one(c, i, err))
+    for (int i = 0; i < s->continuations.n; i++) {
+        const struct continuation *kept = &s->continuations.list[i];
+        char name[8];
+        struct listed k = {
+            continuation_name(i, name), kept->ids, kept->n_prompt, kept->n, &kept->origins,
+            continuation_place(s, i)};
+        if (k.n_prompt > k.n) /* a script may have said anything */
+            k.n_prompt = k.n;
+        if (!list_one(c, &k, err))
             return false;
+        present = present || k.at.present;
+    }
+    if (!present && s->has_prompt && s->trace.n_ids > s->n_prompt && !list_present(c, err))
+        return false;
     if (s->continuations.n == 0 && !c->report->json)
         text_add(&c->report->text, "none was kept yet\n");
     return report_send(c->report, err);
@@ -250,7 +342,9 @@ const struct command command_regenerate = {
     .help =
         "From the token behind the cursor; where there is none, or within the prompt, from the\n"
         "prompt's end. As many as there were, if n is left out. The old ones get a name:\n"
-        "info continuations lists them, recall puts them back.",
+        "info continuations lists them, recall puts them back. tokens tells which ones an edit "
+        "has\n"
+        "overtaken: they stay as they are until this is asked for.",
     .theme = THEME_RUN,
     .takes = TAKES_NOTHING,
     .changes = true,
@@ -260,7 +354,7 @@ const struct command command_regenerate = {
 
 const struct command command_recall = {
     .name = "recall",
-    .aliases = "",
+    .aliases = "continuation",
     .usage = "recall NAME",
     .brief = "put a kept continuation back behind the prompt",
     .help = "Those that are there are kept in turn. Patches stay as they are now.",

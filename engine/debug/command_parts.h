@@ -56,11 +56,18 @@ bool motion_end(struct console *c, const char *why, bool ok, int position, int o
 /* What follows info continuations. */
 bool continuation_list(struct console *c, struct arguments *a, struct error *err);
 
-/* ---- edits (command_patch.c) ---- */
+/* ---- edits (command_patch.c, command_patch_place.c) ---- */
+
+/* Reads SITE[slice] [at POS] into spec's site, layers, picks, first and last. *placed: the position
+ * stood among the indices. */
+bool patch_read_place(struct console *c, struct arguments *a, struct patch_spec *spec, bool *placed,
+                      struct error *err);
 
 /* What follows `set` if it is a site: an edit at this position. And `info patches`. */
 bool patch_set(struct console *c, struct arguments *a, struct error *err);
 bool patch_list(struct console *c, struct arguments *a, struct error *err);
+/* After an edit: computes everything up to the cursor again, so that it shows at once. */
+bool patch_settle(struct console *c, struct error *err);
 
 /* ---- breakpoints (command_break.c) ---- */
 
@@ -84,6 +91,17 @@ bool array_read(struct console *c, struct arguments *a, const char *site, struct
 
 bool undo_list(struct console *c, struct arguments *a, struct error *err);
 
+/* Around what may change the state: it is kept, so that undo finds it. Within another one nothing
+ * is done. Short of memory a notice tells that it cannot be undone. */
+struct change_mark {
+    struct snapshot before;
+    bool outermost, taken;
+    unsigned prompts;
+};
+void change_begin(struct console *c, struct change_mark *m);
+/* line: what made the change. changed: it is one though nothing may look different. */
+void change_end(struct console *c, struct change_mark *m, const char *line, bool changed);
+
 /* ---- what happens at stops (command_stop.c) ---- */
 
 /* A line while `commands` gathers: kept, or the `end`. */
@@ -102,7 +120,6 @@ bool displays_show(struct console *c, struct error *err);
 bool display_list(struct console *c, struct arguments *a, struct error *err);
 bool display_delete(struct console *c, struct arguments *a, struct error *err);
 bool display_enable(struct console *c, struct arguments *a, bool enabled, struct error *err);
-void displays_fini(struct console *c);
 
 /* One line that is no comment, without what follows a stop (command.c). */
 bool console_line(struct console *c, const char *line, size_t n, struct error *err);
@@ -123,6 +140,7 @@ extern const struct command command_attn, command_lens, command_dla, command_hea
     command_enable, command_disable, command_save, command_dump, command_set, command_echo,
     command_source, command_shell, command_help, command_quit, command_watch, command_catch,
     command_commands, command_undo, command_redo, command_end, command_display, command_undisplay,
-    command_load, command_export, command_log, command_restore, command_regenerate, command_recall;
+    command_load, command_export, command_log, command_restore, command_regenerate, command_recall,
+    command_map;
 
 #endif

@@ -1,4 +1,4 @@
-/* command_patch.c - edits: patch, set SITE, and what is done with those that are there. */
+/* command_patch.c - edits: patch, set SITE, and how they are told. */
 #include "engine/debug/command_parts.h"
 
 #include "engine/debug/place.h"
@@ -6,145 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* ---- reading SITE[slice] [at POS] ---- */
-
-/* One axis: "3", "-1", "a:b", ":"; n is its length. */
-static bool read_pick(struct arguments *a, int64_t n, struct pick *out, struct error *err)
-{
-    int column = arguments_column(a);
-    long first = 0, last = (long)n;
-    bool has_first = arguments_number(a, &first);
-    if (!arguments_symbol(a, ':')) {
-        if (!has_first)
-            return error_at(err, ERR_USAGE, column, "an index or a slice a:b is expected here");
-        if (first < -n || first >= n)
-            return error_at(err, ERR_USAGE, column, "index %ld is out of range: there are %lld",
-                            first, (long long)n);
-        *out = pick_one(first < 0 ? first + n : first);
-        return true;
-    }
-    arguments_end(a);
-    arguments_number(a, &last);
-    first = first < 0 ? first + (long)n : first;
-    last = last < 0 ? last + (long)n : last > n ? (long)n : last;
-    if (first < 0 || last <= first)
-        return error_at(err, ERR_USAGE, column, "the slice is empty");
-    *out = (struct pick){.first = first, .step = 1, .count = (size_t)(last - first)};
-    return true;
-}
-
-/* How many indices stand in the brackets that begin here. */
-static int count_indices(const struct arguments *a)
-{
-    int n = 1;
-    for (size_t i = a->at; i < a->n && a->line[i] != ']'; i++)
-        n += a->line[i] == ',';
-    return n;
-}
-
-/* The position among TransformerLens's indices: 1.z[6,3], 1.pattern[3,6,:]. */
-static bool read_position(struct console *c, struct arguments *a, struct patch_spec *spec,
-                          struct error *err)
-{
-    const struct session *s = c->session;
-    struct pick pick;
-    if (!read_pick(a, s->trace.n_ids > 0 ? s->trace.n_ids : s->trace.n_ctx, &pick, err))
-        return false;
-    spec->first = (int)pick.first;
-    spec->last = (int)(pick.first + (int64_t)pick.count - 1);
-    return true;
-}
-
-/* The slice of the value at one position; what brackets leave out is whole. With one index more
- * one of them is the position, where TransformerLens has it, and *placed is set. */
-static bool read_slice(struct console *c, struct arguments *a, const struct op *op,
-                       struct patch_spec *spec, bool *placed, struct error *err)
-{
-    enum site_axes axes = site_axes(op->site);
-    int n = axes == AXES_HTS || axes == AXES_THX ? 2 : 1;
-    int64_t dims[2] = {n == 2 ? op->heads : op->width, axes == AXES_HTS
-                                                           ? c->session->trace.n_ctx
-                                                           : op->width / (n == 2 ? op->heads : 1)};
-    *placed = false;
-    spec->n_picks = n;
-    for (int i = 0; i < n; i++)
-        spec->picks[i] = pick_all((size_t)dims[i]);
-    if (!arguments_symbol(a, '['))
-        return true;
-    int total = count_indices(a);
-    *placed = total == n + 1;
-    int position = axes == AXES_HTS ? 1 : 0;
-    for (int i = 0, axis = 0;; i++) {
-        if (axis == n && !*placed)
-            return error_at(err, ERR_USAGE, arguments_column(a),
-                            "%s has %d axes at one position, and one more with its position",
-                            site_suffix(op->site), n);
-        bool here = *placed && i == position;
-        if (here ? !read_position(c, a, spec, err)
-                 : !read_pick(a, dims[axis], &spec->picks[axis], err))
-            return false;
-        axis += !here;
-        if (arguments_symbol(a, ']'))
-            return true;
-        if (!arguments_symbol(a, ','))
-            return error_at(err, ERR_USAGE, arguments_column(a), "\",\" or \"]\" is expected here");
-        if (i + 1 == total)
-            return error_at(err, ERR_USAGE, arguments_column(a), "\"]\" is expected here");
-    }
-}
-
-static bool read_positions(struct console *c, struct arguments *a, struct patch_spec *spec,
-                           bool placed, struct error *err)
-{
-    struct session *s = c->session;
-    int column = arguments_column(a);
-    if (placed)
-        return !arguments_take(a, "at") ||
-               error_at(err, ERR_USAGE, column, "the position stands in the brackets already");
-    spec->first = 0;
-    spec->last = PATCH_TO_THE_END;
-    return !arguments_take(a, "at") ||
-           arguments_positions(a, s->trace.n_ids, s->trace.n_ctx, &spec->first, &spec->last, err);
-}
-
-static bool read_site(struct console *c, struct arguments *a, struct patch_spec *spec, bool *placed,
-                      struct error *err)
-{
-    const struct program *p = &c->session->model.program;
-    int column = arguments_column(a);
-    size_t used;
-    if (a->at < a->n && a->line[a->at] == '.' && c->session->op >= 0) {
-        const struct op *here = &p->ops[c->session->op];
-        if (!here->site)
-            return error_at(err, ERR_USAGE, column, "the cursor stands at no site");
-        spec->site = here->site;
-        spec->layer_first = spec->layer_last = here->layer < 0 ? 0 : here->layer;
-        a->at++;
-    } else {
-        if (!site_parse(a->line + a->at, &spec->site, &spec->layer_first, &spec->layer_last, &used,
-                        err)) {
-            if (err)
-                err->column = column;
-            return false;
-        }
-        a->at += used;
-    }
-    if (spec->layer_first == SITE_ALL_LAYERS) {
-        spec->layer_first = 0;
-        spec->layer_last = p->n_layers - 1;
-    }
-    int op;
-    if (!session_find(c->session, spec->site, spec->layer_first, &op, err) ||
-        !session_find(c->session, spec->site, spec->layer_last, &op, err)) {
-        if (err)
-            err->column = column;
-        return false;
-    }
-    return read_slice(c, a, &p->ops[op], spec, placed, err);
-}
 
 /* ---- what is written ---- */
 
@@ -172,6 +34,8 @@ static bool mean_over_positions(struct console *c, const struct patch_spec *spec
     bool ok = value_set_shape(&all, 2, dims, err) &&
               session_read(s, &source, picks, all.data, err) &&
               value_reduce(VALUE_MEAN, &all, 0, out, err);
+    if (ok && count > 1)
+        out->n_dims = pick_shape(spec->picks, spec->n_picks, out->dims);
     value_fini(&all);
     return ok;
 }
@@ -285,8 +149,7 @@ static bool say_patch(struct console *c, const struct patch *p, const char *why,
     return report_send(r, err);
 }
 
-/* After an edit everything up to the cursor is computed again, so that it shows at once. */
-static bool settle(struct console *c, struct error *err)
+bool patch_settle(struct console *c, struct error *err)
 {
     struct session *s = c->session;
     bool at_start = s->at_start;
@@ -307,7 +170,7 @@ static bool add(struct console *c, struct arguments *a, bool once, struct error 
     spec.operand = &operand;
     spec.text = a->line + start;
     bool placed = false;
-    bool ok = read_site(c, a, &spec, &placed, err) && read_positions(c, a, &spec, placed, err);
+    bool ok = patch_read_place(c, a, &spec, &placed, err);
     if (once && !placed)
         spec.first = spec.last = s->position;
     if (once)
@@ -317,7 +180,7 @@ static bool add(struct console *c, struct arguments *a, bool once, struct error 
     if (ok && read_operation(c, a, &spec, &operand, err))
         id = patches_add(&s->patches, &spec, err);
     value_fini(&operand);
-    return id && settle(c, err) &&
+    return id && patch_settle(c, err) &&
            say_patch(c, patches_find(&s->patches, id), once ? "set" : "patch", err);
 }
 
@@ -363,7 +226,7 @@ static bool add_token(struct console *c, struct arguments *a, struct error *err)
         }
     }
     int number = patches_add_token(&s->patches, (int)position, token, a->line + start, err);
-    return number && settle(c, err) &&
+    return number && patch_settle(c, err) &&
            say_patch(c, patches_find(&s->patches, number), "patch", err);
 }
 
@@ -387,71 +250,6 @@ bool patch_list(struct console *c, struct arguments *a, struct error *err)
     return true;
 }
 
-/* The number behind "patch", behind enable and disable. */
-static bool read_id(struct arguments *a, int *id, struct error *err)
-{
-    int column = arguments_column(a);
-    if (arguments_end(a))
-        return error_at(err, ERR_USAGE, column, "the patch's number is expected here");
-    return arguments_int(a, "the patch's number", 1, INT32_MAX, 0, id, err) &&
-           arguments_done(a, err);
-}
-
-/* delete patch N M ...; delete patch alone: all of them. A wrong number leaves all as they are. */
-static bool delete_patches(struct console *c, struct arguments *a, struct error *err)
-{
-    struct patches *p = &c->session->patches;
-    const int before = p->n;
-    const size_t numbers = a->at;
-    int id = 0;
-    while (!arguments_end(a))
-        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err))
-            return false;
-        else if (!patches_find(p, id))
-            return error_set(err, ERR_USAGE, "there is no patch %d", id);
-    a->at = numbers;
-    if (arguments_end(a))
-        while (p->n > 0)
-            if (!patches_remove(p, p->list[p->n - 1].id, err))
-                return false;
-    while (!arguments_end(a))
-        if (!arguments_int(a, "the patch's number", 1, INT32_MAX, 0, &id, err) ||
-            (patches_find(p, id) && !patches_remove(p, id, err)))
-            return false;
-    return p->n == before || settle(c, err);
-}
-
-static bool run_delete(struct console *c, struct arguments *a, struct error *err)
-{
-    if (arguments_take(a, "display"))
-        return display_delete(c, a, err);
-    if (!arguments_take(a, "patch"))
-        return break_delete(c, a, err);
-    return delete_patches(c, a, err);
-}
-
-static bool run_enable(struct console *c, struct arguments *a, struct error *err)
-{
-    int id = 0;
-    if (arguments_take(a, "display"))
-        return display_enable(c, a, true, err);
-    if (!arguments_take(a, "patch"))
-        return break_enable(c, a, true, err);
-    return read_id(a, &id, err) && patches_enable(&c->session->patches, id, true, err) &&
-           settle(c, err);
-}
-
-static bool run_disable(struct console *c, struct arguments *a, struct error *err)
-{
-    int id = 0;
-    if (arguments_take(a, "display"))
-        return display_enable(c, a, false, err);
-    if (!arguments_take(a, "patch"))
-        return break_enable(c, a, false, err);
-    return read_id(a, &id, err) && patches_enable(&c->session->patches, id, false, err) &&
-           settle(c, err);
-}
-
 const struct command command_patch = {
     .name = "patch",
     .aliases = "",
@@ -472,44 +270,4 @@ const struct command command_patch = {
     .changes = true,
     .undoable = true,
     .run = run_patch,
-};
-
-const struct command command_delete = {
-    .name = "delete",
-    .aliases = "d",
-    .usage = "delete [patch|display] [N...]",
-    .brief = "take breakpoints or patches away",
-    .help = "Without a number all breakpoints go; delete patch takes all patches away.\n"
-            "Without a patch the earlier bits come back.",
-    .theme = THEME_BREAK,
-    .takes = TAKES_NOTHING,
-    .changes = true,
-    .undoable = true,
-    .run = run_delete,
-};
-
-const struct command command_enable = {
-    .name = "enable",
-    .aliases = "",
-    .usage = "enable [patch|display] N",
-    .brief = "let a disabled breakpoint or patch hold again",
-    .help = "",
-    .theme = THEME_BREAK,
-    .takes = TAKES_NOTHING,
-    .changes = true,
-    .undoable = true,
-    .run = run_enable,
-};
-
-const struct command command_disable = {
-    .name = "disable",
-    .aliases = "",
-    .usage = "disable [patch|display] N",
-    .brief = "keep a breakpoint or a patch, without its effect",
-    .help = "",
-    .theme = THEME_BREAK,
-    .takes = TAKES_NOTHING,
-    .changes = true,
-    .undoable = true,
-    .run = run_disable,
 };

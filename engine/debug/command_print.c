@@ -48,9 +48,14 @@ bool console_assign(struct console *c, struct arguments *a, bool *found, struct 
     memcpy(name, a->line + start, n);
     name[n] = '\0';
     struct value v;
+    struct change_mark mark;
     value_init(&v, c->ledger);
-    bool ok =
-        console_eval(c, a, at + 1, a->n, &v, err) && variables_set(&c->variables, name, &v, err);
+    bool ok = console_eval(c, a, at + 1, a->n, &v, err);
+    if (ok) {
+        change_begin(c, &mark);
+        ok = variables_set(&c->variables, name, &v, err);
+        change_end(c, &mark, a->line, false);
+    }
     struct report *r = c->report;
     if (ok && r->json) {
         report_begin(r, "cmd", "set");
@@ -222,18 +227,21 @@ static bool list_top(struct console *c, const float *logits, struct top_entry *b
 {
     struct report *r = c->report;
     struct session *s = c->session;
+    char why[80];
+    const char *trouble = top_trouble(logits, s->model.config.n_vocab, why);
     n = top_tokens(logits, s->model.config.n_vocab, n, best);
     if (r->json) {
         report_begin(r, "cmd", "top");
         report_int(r, "position", s->position);
+        if (trouble)
+            report_string(r, "trouble", trouble, strlen(trouble));
         report_open(r, "tokens", '[');
     } else {
         text_printf(&r->text, "behind #%d ", s->position);
         if (!place_add_token(&r->text, s, s->trace.ids[s->position], err))
             return false;
-        /* One NaN among the logits, and no token has a probability. */
-        if (n > 0 && isnan(best[0].probability)) {
-            text_add(&r->text, ": the logits hold NaN, so no token has a probability\n");
+        if (trouble) {
+            text_printf(&r->text, ": %s, so no token has a probability\n", trouble);
             return report_send(r, err);
         }
         text_add(&r->text, ":\nrank  probability  logit      id  token\n");

@@ -54,27 +54,97 @@ static bool restore_tokens(struct console *c, struct arguments *a, struct error 
     return ok;
 }
 
-/* continuation N "PATCHES" ID... ("-": none): kept ones, in order; continuation + ID...: more of
- * the last. */
+/* FROM "PATCHES": tokens from there on were sampled with these patches in force. */
+static bool read_origin(struct console *c, struct arguments *a, struct origins *o,
+                        struct error *err)
+{
+    int from;
+    size_t n;
+    bool quoted;
+    if (!read_int(a, "a position", 0, &from, err))
+        return false;
+    int column = arguments_column(a);
+    char *patches = arguments_text(c, a, &n, &quoted, err);
+    bool ok = patches &&
+              (quoted || error_at(err, ERR_USAGE, column, "patches in quotes are expected here")) &&
+              origins_add(o, from, patches, err);
+    mem_free(c->ledger, patches);
+    return ok;
+}
+
+/* token POSITION ID TEXT: a patch that puts this token there; the position may be none now. */
+static bool restore_token(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    int position, id;
+    if (!read_int(a, "a position", 0, &position, err) || !read_int(a, "a token's id", 0, &id, err))
+        return false;
+    arguments_end(a);
+    return patches_restore_token(&s->patches, position, id, a->line + a->at, err) != 0;
+}
+
+/* sampled FROM "PATCHES" */
+static bool restore_sampled(struct console *c, struct arguments *a, struct error *err)
+{
+    return needs_prompt(c, err) && read_origin(c, a, &c->session->origins, err);
+}
+
+/* change LINE: what follows was made by this line, which was interrupted; undo takes it back. */
+static bool restore_change(struct console *c, struct arguments *a, struct error *err)
+{
+    struct snapshot before;
+    arguments_end(a);
+    if (!snapshot_take(&before, c, err))
+        return false;
+    bool ok = history_add(c, a->line + a->at, &before, err);
+    snapshot_fini(&before, c->ledger);
+    return ok;
+}
+
+/* history: undo does not go behind this. */
+static bool restore_history(struct console *c, struct arguments *a, struct error *err)
+{
+    if (!arguments_done(a, err))
+        return false;
+    history_clear(&c->history);
+    return true;
+}
+
+/* cut FROM: the generated tokens from there on go, and are kept. */
+static bool restore_cut(struct console *c, struct arguments *a, struct error *err)
+{
+    struct session *s = c->session;
+    int from, column = arguments_column(a);
+    if (!needs_prompt(c, err) || !read_int(a, "a position", 0, &from, err) ||
+        !arguments_done(a, err))
+        return false;
+    if (from < s->n_prompt || from >= s->trace.n_ids)
+        return error_at(err, ERR_USAGE, column, "tokens %d to %d were generated", s->n_prompt,
+                        s->trace.n_ids - 1);
+    if (!session_keep(s, err))
+        return false;
+    session_cut(s, from);
+    return true;
+}
+
+/* continuation N ID...: kept ones, in order; continuation + ID...: more of the last, and
+ * continuation sampled FROM "PATCHES": what it was sampled with. */
 static bool restore_continuation(struct console *c, struct arguments *a, struct error *err)
 {
     struct continuations *all = &c->session->continuations;
-    char patches[CONTINUATION_PATCHES] = "";
     int n, n_prompt = 0, column = arguments_column(a);
-    bool more = arguments_symbol(a, '+');
-    if (!more && (!read_int(a, "a count of tokens", 1, &n_prompt, err) ||
-                  !arguments_string(a, "numbers of patches", patches, sizeof patches, err)))
-        return false;
-    if (more && all->n == 0)
+    bool sampled = arguments_take(a, "sampled"), more = !sampled && arguments_symbol(a, '+');
+    if ((sampled || more) && all->n == 0)
         return error_at(err, ERR_USAGE, column, "there is no continuation yet");
+    if (sampled)
+        return read_origin(c, a, &all->list[all->n - 1].origins, err);
+    if (!more && !read_int(a, "a count of tokens", 1, &n_prompt, err))
+        return false;
+    column = arguments_column(a);
     int32_t *ids = read_ids(c, a, &n, err);
-    bool ok = ids != NULL;
-    if (strcmp(patches, "-") == 0)
-        patches[0] = '\0';
-    if (ok && n == 0)
-        ok = error_at(err, ERR_USAGE, column, "a token's id is expected here");
+    bool ok = ids && (n > 0 || error_at(err, ERR_USAGE, column, "a token's id is expected here"));
     ok = ok && (more ? continuations_extend(all, ids, n, err)
-                     : continuations_add(all, ids, n_prompt, n, patches, err));
+                     : continuations_add(all, ids, n_prompt, n, NULL, err));
     mem_free(c->ledger, ids);
     return ok;
 }
@@ -114,7 +184,9 @@ static bool restore_number(struct console *c, struct arguments *a, struct error 
     struct session *s = c->session;
     bool patch = arguments_take(a, "patch");
     bool display = !patch && arguments_take(a, "display");
-    int *last = patch ? &s->patches.last_id : display ? &c->last_display : &s->breakpoints.last_id;
+    int *last = patch     ? &s->patches.last_id
+                : display ? &c->displays.last_id
+                          : &s->breakpoints.last_id;
     int n;
     if (!patch && !display && !arguments_take(a, "breakpoint"))
         return error_at(err, ERR_USAGE, arguments_column(a),
@@ -283,6 +355,9 @@ static const struct part {
     {"hits", restore_hits},         {"breakpoints", restore_breakpoints},
     {"computed", restore_computed}, {"place", restore_place},
     {"forget", restore_forget},     {"continuation", restore_continuation},
+    {"sampled", restore_sampled},   {"cut", restore_cut},
+    {"change", restore_change},     {"token", restore_token},
+    {"history", restore_history},
 };
 
 static bool run_restore(struct console *c, struct arguments *a, struct error *err)
@@ -302,7 +377,9 @@ const struct command command_restore = {
     .help = "tokens N...  prompt N  sampler STATE  number patch|breakpoint|display N\n"
             "text patch|breakpoint N TEXT  at N ID  hits N HITS IGNORE  breakpoints N...\n"
             "computed OP N...  place POSITION OP  forget $name\n"
-            "continuation N \"PATCHES\" ID...  continuation + ID...",
+            "continuation N ID...  continuation + ID...  continuation sampled FROM \"PATCHES\"\n"
+            "sampled FROM \"PATCHES\"  cut FROM  change LINE\n"
+            "token POSITION ID TEXT  history",
     .theme = THEME_SAVE,
     .takes = TAKES_NOTHING,
     .changes = true,

@@ -89,84 +89,6 @@ static bool run_ids(struct console *c, struct arguments *a, struct error *err)
     return ok && prompt_set(c, "run", err);
 }
 
-static bool list_tokens(struct console *c, const int32_t *ids, int n, struct error *err)
-{
-    struct report *r = c->report;
-    struct session *s = c->session;
-    if (r->json) {
-        report_begin(r, "cmd", "tokens");
-        report_open(r, "tokens", '[');
-    }
-    for (int i = 0; i < n; i++) {
-        if (r->json) {
-            struct text piece;
-            text_init(&piece, c->ledger, MEM_VIEWS);
-            bool ok = session_piece(s, ids[i], &piece, err);
-            report_open(r, NULL, '{');
-            report_int(r, "position", i);
-            report_int(r, "id", ids[i]);
-            if (ids == s->trace.ids) {
-                report_bool(r, "generated", i >= s->n_prompt);
-                if (patches_old_token(&s->patches, i) != ids[i])
-                    report_int(r, "was", patches_old_token(&s->patches, i));
-            }
-            if (s->model.tokenizer)
-                report_string(r, "token", piece.data ? piece.data : "", piece.n);
-            else
-                report_null(r, "token");
-            report_close(r, '}');
-            text_fini(&piece);
-            if (!ok)
-                return false;
-        } else {
-            bool here = ids == s->trace.ids && i == s->position;
-            text_printf(&r->text, "%s#%-5d %6d  ", here ? "=> " : "   ", i, (int)ids[i]);
-            if (!place_add_token(&r->text, s, ids[i], err))
-                return false;
-            if (ids == s->trace.ids && patches_old_token(&s->patches, i) != ids[i]) {
-                text_add(&r->text, "  patched, was ");
-                if (!place_add_token(&r->text, s, patches_old_token(&s->patches, i), err))
-                    return false;
-            }
-            text_add(&r->text,
-                     ids == s->trace.ids && i == s->n_prompt ? "  generated from here\n" : "\n");
-        }
-        if (!report_trickle(r, err))
-            return false;
-    }
-    if (!r->json)
-        return report_send(r, err);
-    report_close(r, ']');
-    return report_end(r, err);
-}
-
-static bool run_tokens(struct console *c, struct arguments *a, struct error *err)
-{
-    struct session *s = c->session;
-    struct arguments probe = *a;
-    if (arguments_end(&probe)) {
-        if (!s->has_prompt)
-            return error_set(err, ERR_STATE, "there is no prompt yet (run TEXT)");
-        return list_tokens(c, s->trace.ids, s->trace.n_ids, err);
-    }
-    if (!s->model.tokenizer)
-        return error_set(err, ERR_STATE, "%s has no tokenizer.json", s->model.name);
-    size_t n;
-    bool quoted;
-    int32_t *ids;
-    int n_ids;
-    char *text = arguments_text(c, a, &n, &quoted, err);
-    if (!text)
-        return false;
-    bool ok = tokenizer_encode(s->model.tokenizer, text, n, true, &ids, &n_ids, err);
-    mem_free(c->ledger, text);
-    if (!ok)
-        return false;
-    ok = list_tokens(c, ids, n_ids, err);
-    mem_free(c->ledger, ids);
-    return ok;
-}
-
 /* ---- motions ---- */
 
 bool motion_end(struct console *c, const char *why, bool ok, int position, int op,
@@ -336,17 +258,6 @@ const struct command command_ids = {
     .changes = true,
     .undoable = true,
     .run = run_ids,
-};
-
-const struct command command_tokens = {
-    .name = "tokens",
-    .aliases = "",
-    .usage = "tokens [TEXT]",
-    .brief = "the sequence's tokens, or those that TEXT would give",
-    .help = "",
-    .theme = THEME_LOOK,
-    .takes = TAKES_TEXT,
-    .run = run_tokens,
 };
 
 const struct command command_finish = {

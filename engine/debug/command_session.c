@@ -299,6 +299,7 @@ const struct command command_load = {
     .takes = TAKES_FILE,
     .outside = true,
     .changes = true,
+    .undoable = true,
     .run = run_load,
 };
 

@@ -135,10 +135,17 @@ bool stop_gather(struct console *c, const char *line, size_t n, struct error *er
         stop_gather_no_more(c);
         return false;
     }
+    struct change_mark mark;
+    char what[60];
     bool ok = true;
+    snprintf(what, sizeof what,
+             c->first_gathered < c->last_gathered ? "commands %d-%d" : "commands %d",
+             c->first_gathered, c->last_gathered);
+    change_begin(c, &mark);
     for (int id = c->first_gathered; ok && id <= c->last_gathered; id++)
         if (breakpoints_find(b, id, NULL))
             ok = breakpoints_commands(b, id, c->gathered.data, c->gathered.n, err);
+    change_end(c, &mark, what, ok);
     stop_gather_no_more(c);
     return ok;
 }

@@ -3,11 +3,40 @@
 
 #include "engine/debug/place.h"
 
+#include <stdio.h>
 #include <string.h>
 
+void change_begin(struct console *c, struct change_mark *m)
+{
+    struct error why = {0};
+    *m = (struct change_mark){.prompts = c->session->prompts};
+    if (c->changing)
+        return;
+    m->taken = snapshot_take(&m->before, c, &why);
+    if (why.code)
+        snprintf(c->session->notice, sizeof c->session->notice, "this cannot be undone: %.200s",
+                 why.text);
+    c->changing = true;
+    m->outermost = true;
+}
+
+void change_end(struct console *c, struct change_mark *m, const char *line, bool changed)
+{
+    struct error why = {0};
+    if (!m->outermost)
+        return;
+    c->changing = false;
+    if (!m->taken)
+        return;
+    changed = changed || m->prompts != c->session->prompts || snapshot_differs(&m->before, c);
+    if (changed && !history_add(c, line, &m->before, &why))
+        snprintf(c->session->notice, sizeof c->session->notice, "this cannot be undone: %.200s",
+                 why.text);
+    snapshot_fini(&m->before, c->ledger);
+}
+
 static bool run_back(struct console *c, struct arguments *a, const char *cmd,
-                     bool (*step)(struct history *h, struct session *s, const char **what,
-                                  struct error *err),
+                     bool (*step)(struct console *c, const char **what, struct error *err),
                      struct error *err)
 {
     struct report *r = c->report;
@@ -16,7 +45,8 @@ static bool run_back(struct console *c, struct arguments *a, const char *cmd,
         return false;
     for (int i = 0; i < n; i++) {
         const char *what = NULL;
-        bool ok = step(&c->history, c->session, &what, err);
+        struct text done;
+        bool ok = step(c, &what, err);
         if (!what && i > 0)
             break; /* fewer than n were there: they are undone */
         if (!what)
@@ -31,8 +61,14 @@ static bool run_back(struct console *c, struct arguments *a, const char *cmd,
             text_add_shown(&r->text, what, strlen(what), false);
             text_add(&r->text, "\n");
         }
-        if (!ok)
-            return false;
+        if (ok)
+            continue;
+        /* Interrupted behind one of several: the log tells how many were done. */
+        text_init(&done, c->ledger, MEM_OTHER);
+        text_printf(&done, "%s %d", cmd, i + 1);
+        c->log_as = text_ok(&done, NULL) ? mem_strdup(c->ledger, MEM_OTHER, done.data, NULL) : NULL;
+        text_fini(&done);
+        return false;
     }
     return !c->session->has_prompt ? report_send(r, err) : place_report(r, c->session, cmd, err);
 }
@@ -78,8 +114,11 @@ const struct command command_undo = {
     .usage = "undo [n]",
     .brief = "bring back the state before the last n changes",
     .help =
-        "Edits, breakpoints, prompts, sampler settings and generated tokens are changes; moving\n"
-        "and looking are none. The earlier bits come back. info history lists what there is.",
+        "Edits, breakpoints (their commands, conditions and counts, too), displays, $name = EXPR,\n"
+        "prompts, sampler settings and generated tokens are changes; moving and looking are none.\n"
+        "The earlier bits come back. info history lists what there is.\n"
+        "Not undone: $1, $2, ... (what was printed), continuations that were kept, files that\n"
+        "were written, logs, and the heads that attn chose. A number is never given twice.",
     .theme = THEME_EDIT,
     .takes = TAKES_NOTHING,
     .changes = true,

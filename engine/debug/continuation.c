@@ -13,8 +13,10 @@ void continuations_init(struct continuations *c, struct ledger *l)
 
 void continuations_fini(struct continuations *c)
 {
-    for (int i = 0; i < c->n; i++)
+    for (int i = 0; i < c->n; i++) {
         mem_free(c->ledger, c->list[i].ids);
+        origins_fini(&c->list[i].origins);
+    }
     if (c->ledger)
         mem_free(c->ledger, c->list);
     *c = (struct continuations){0};
@@ -49,7 +51,7 @@ int continuations_find(const struct continuations *c, const char *name)
 /* ---- the list ---- */
 
 bool continuations_add(struct continuations *c, const int32_t *ids, int n_prompt, int n,
-                       const char *patches, struct error *err)
+                       const struct origins *origins, struct error *err)
 {
     if (c->n == c->room) {
         int room = c->room ? 2 * c->room : 8;
@@ -62,11 +64,13 @@ bool continuations_add(struct continuations *c, const int32_t *ids, int n_prompt
     }
     struct continuation *new = &c->list[c->n];
     *new = (struct continuation){.n_prompt = n_prompt, .n = n};
+    origins_init(&new->origins, c->ledger);
     new->ids = mem_alloc_array(c->ledger, MEM_OTHER, (size_t)n, sizeof *ids, err);
-    if (!new->ids)
+    if (!new->ids || (origins && !origins_copy(&new->origins, origins, err))) {
+        mem_free(c->ledger, new->ids);
         return false;
+    }
     memcpy(new->ids, ids, (size_t)n * sizeof *ids);
-    snprintf(new->patches, sizeof new->patches, "%s", patches);
     c->n++;
     return true;
 }
@@ -86,22 +90,6 @@ bool continuations_extend(struct continuations *c, const int32_t *ids, int n, st
 
 /* ---- the session's ---- */
 
-void session_note_patches(struct session *s)
-{
-    char *out = s->continuations.patches;
-    size_t at = 0, room = CONTINUATION_PATCHES;
-    out[0] = '\0';
-    for (int i = 0; i < s->patches.n; i++) {
-        if (!s->patches.list[i].enabled)
-            continue;
-        if (at + 16 > room) { /* the rest has no room: said so, not left out */
-            snprintf(out + at, room - at, " ...");
-            return;
-        }
-        at += (size_t)snprintf(out + at, room - at, "%s%d", at ? " " : "", s->patches.list[i].id);
-    }
-}
-
 /* How many tokens at the beginning are the same as the session's. */
 static int common(const struct session *s, const struct continuation *c)
 {
@@ -111,69 +99,76 @@ static int common(const struct session *s, const struct continuation *c)
     return n;
 }
 
-bool continuation_fits(const struct session *s, int i, bool *present)
+struct continuation_place continuation_place(const struct session *s, int i)
 {
     const struct continuation *c = &s->continuations.list[i];
-    int same = common(s, c);
-    *present = same == c->n && same == s->trace.n_ids && s->n_prompt == c->n_prompt;
-    return s->has_prompt && s->n_prompt == c->n_prompt && same >= c->n_prompt;
+    struct continuation_place at = {.branch = common(s, c)};
+    at.this_prompt = s->has_prompt && s->n_prompt == c->n_prompt && at.branch >= c->n_prompt;
+    at.present = at.this_prompt && at.branch == c->n && at.branch == s->trace.n_ids;
+    return at;
 }
 
-bool session_keep(struct session *s, int *kept, struct error *err)
+bool session_keep(struct session *s, struct error *err)
 {
     struct continuations *c = &s->continuations;
     size_t n = (size_t)s->trace.n_ids;
-    bool present;
-    *kept = -1;
+    char name[8];
     if (!s->has_prompt || s->trace.n_ids <= s->n_prompt)
         return true;
-    for (int i = 0; i < c->n && *kept < 0; i++)
-        if (continuation_fits(s, i, &present) && present)
-            *kept = i;
-    if (*kept >= 0)
-        return true;
+    for (int i = 0; i < c->n; i++) {
+        struct continuation_place at = continuation_place(s, i);
+        if (at.this_prompt && at.branch == s->trace.n_ids)
+            return true;
+    }
     int32_t *ids = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *ids, err);
     if (!ids)
         return false;
     for (int i = 0; i < s->trace.n_ids; i++)
         ids[i] = patches_old_token(&s->patches, i);
-    bool ok = continuations_add(c, ids, s->n_prompt, s->trace.n_ids, c->patches, err);
+    bool ok = continuations_add(c, ids, s->n_prompt, s->trace.n_ids, &s->origins, err);
     mem_free(s->ledger, ids);
-    *kept = ok ? c->n - 1 : -1;
+    if (ok)
+        snprintf(s->notice, sizeof s->notice, "what was generated is kept: continuation %s",
+                 continuation_name(c->n - 1, name));
     return ok;
 }
 
 void session_cut(struct session *s, int from)
 {
     trace_truncate(&s->trace, from, NULL);
-    int rows = trace_rows(&s->trace);
-    bool known = s->op < 0 ? rows >= s->position : trace_has(&s->trace, s->position, s->op);
-    if (s->position < from && known)
+    origins_cut(&s->origins, from);
+    s->cuts++;
+    s->cut_at = from;
+    if (s->position < from && session_stands_on_known(s))
         return;
+    int rows = trace_rows(&s->trace);
     s->position = rows < from ? rows : from - 1;
     s->op = -1;
 }
 
-bool session_recall(struct session *s, int i, int *kept, struct error *err)
+bool session_recall(struct session *s, int i, struct error *err)
 {
     char name[8];
-    bool present;
-    *kept = -1;
-    if (!continuation_fits(s, i, &present))
+    struct continuation_place at = continuation_place(s, i);
+    if (!at.this_prompt)
         return error_set(err, ERR_STATE,
                          "continuation %s follows another prompt (info continuations shows it; run "
                          "it first)",
                          continuation_name(i, name));
-    if (present)
+    if (s->continuations.list[i].n > s->trace.n_ctx)
+        return error_set(err, ERR_STATE,
+                         "continuation %s has %d tokens, over the context limit of %d",
+                         continuation_name(i, name), s->continuations.list[i].n, s->trace.n_ctx);
+    if (at.present)
         return true;
-    if (!session_keep(s, kept, err))
+    if (!session_keep(s, err))
         return false;
     /* Keeping may have moved the list. */
     const struct continuation *c = &s->continuations.list[i];
-    int same = common(s, c);
-    if (same < s->trace.n_ids)
-        session_cut(s, same);
-    snprintf(s->continuations.patches, CONTINUATION_PATCHES, "%s", c->patches);
+    if (at.branch < s->trace.n_ids)
+        session_cut(s, at.branch);
     s->stopped_by = 0;
-    return same == c->n || session_append(s, c->ids + same, c->n - same, err);
+    if (at.branch < c->n && !session_append(s, c->ids + at.branch, c->n - at.branch, err))
+        return false;
+    return origins_copy(&s->origins, &c->origins, err);
 }

@@ -65,12 +65,8 @@ bool expr_truth(const struct value *v, bool *out, struct error *err);
  * there. *found is false, without an error, for any other expression. */
 bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct source *source,
                 struct pick picks[4], struct error *err);
-/* The i-th site that the expression names (`.` not among them); false behind the last. */
-bool expr_site(const struct expr *e, int i, enum site *s, int *layer);
 /* Whether it reads `.`. */
 bool expr_reads_dot(const struct expr *e);
-/* Whether it reads `.`, or anything else at the cursor's position. */
-bool expr_is_here(const struct expr *e);
 
 /* "norm(x[, axis])  Euclidean norm": one line each, for help and completion; NULL at the end. */
 const char *expr_function_help(int i);

@@ -191,40 +191,10 @@ bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct
     return !*found || source_find(&evaluation, base, index, source, picks, err);
 }
 
-bool expr_site(const struct expr *e, int i, enum site *s, int *layer)
-{
-    for (int k = 0; k < e->n_nodes; k++) {
-        if (e->nodes[k].kind != NODE_SITE || i-- > 0)
-            continue;
-        *s = e->nodes[k].site;
-        *layer = e->nodes[k].layer;
-        return true;
-    }
-    return false;
-}
-
 bool expr_reads_dot(const struct expr *e)
 {
     for (int k = 0; k < e->n_nodes; k++)
         if (e->nodes[k].kind == NODE_HERE)
             return true;
-    return false;
-}
-
-bool expr_is_here(const struct expr *e)
-{
-    for (int k = 0; k < e->n_nodes; k++) {
-        const struct node *n = &e->nodes[k];
-        bool bare = n->kind == NODE_SITE; /* unless some index is right behind it */
-        for (int i = 0; bare && !n->in_parentheses && i < e->n_nodes; i++)
-            bare = e->nodes[i].kind != NODE_INDEX || e->nodes[i].first != k;
-        if (n->kind == NODE_HERE || bare)
-            return true;
-        const char *name = n->kind == NODE_CALL ? expr_function_name(n->function) : "";
-        if ((strcmp(name, "logit") == 0 || strcmp(name, "prob") == 0 ||
-             strcmp(name, "rank") == 0) &&
-            e->nodes[n->first].next < 0)
-            return true;
-    }
     return false;
 }

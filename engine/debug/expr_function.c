@@ -141,8 +141,9 @@ static bool of_logits(const struct scope *s, enum function_kind kind, const stru
         value_set_number(out, row.number);
     else if (ok && kind == PROB)
         value_set_number(out, exp((double)row.data[id] - top_log_sum(row.data, s->n_vocab)));
-    else if (ok)
-        value_set_number(out, top_rank(row.data, s->n_vocab, id));
+    else if (ok) /* what is no number has no rank */
+        value_set_number(out,
+                         isnan(row.data[id]) ? (double)NAN : top_rank(row.data, s->n_vocab, id));
     value_fini(&row);
     return ok;
 }

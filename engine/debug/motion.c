@@ -1,6 +1,9 @@
 /* motion.c - the cursor's ways: forwards, backwards, past the end of the sequence. */
 #include "engine/debug/session.h"
 
+#include "engine/analysis/top.h"
+
+#include <stdio.h>
 #include <time.h>
 
 static double now(void)
@@ -10,12 +13,18 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* Whether all before the cursor is computed, as an edit may have undone. */
-static bool stands_on_known(const struct session *s)
+/* Whether everything up to this place is computed. What comes before the first block can be read
+ * at any position: of such an op the earlier positions tell. */
+static bool known_up_to(const struct session *s, int position, int op)
 {
-    if (s->op < 0)
-        return trace_rows(&s->trace) >= s->position;
-    return trace_has(&s->trace, s->position, s->op);
+    if (op < 0 || program_section(&s->model.program, op) < 0)
+        return trace_rows(&s->trace) >= position;
+    return trace_has(&s->trace, position, op);
+}
+
+bool session_stands_on_known(const struct session *s)
+{
+    return known_up_to(s, s->position, s->op);
 }
 
 /* Computes what the place needs and stands there. */
@@ -27,19 +36,19 @@ static bool move(struct session *s, int position, int op, struct error *err)
     bool ok = true;
     s->at_start = false;
     s->stopped_by = 0;
-    if (op < 0) {
+    if (!known_up_to(s, position, op)) {
         ok = trace_compute(&s->trace, position, err);
-    } else if (!trace_has(&s->trace, position, op)) {
-        ok = trace_compute(&s->trace, position, err);
-        if (ok && op >= p->block_op[p->n_layers])
+        /* Of this position nothing is needed before its first block. */
+        bool within = op >= 0 && program_section(p, op) >= 0;
+        if (ok && within && op >= p->block_op[p->n_layers])
             ok = trace_compute(&s->trace, position + 1, err);
-        else if (ok)
+        else if (ok && within)
             ok = trace_step(&s->trace, op, err);
     }
     if (ok) {
         s->position = position;
         s->op = op;
-    } else if (trace_rows(&s->trace) > before || !stands_on_known(s)) {
+    } else if (trace_rows(&s->trace) > before || !session_stands_on_known(s)) {
         /* Stopped on the way: stand where it stopped. After an edit that may lie behind. */
         s->position =
             trace_rows(&s->trace) < s->trace.n_ids ? trace_rows(&s->trace) : s->trace.n_ids - 1;
@@ -251,10 +260,14 @@ static bool sample(struct session *s, struct error *err)
         return false;
     bool ok = trace_read(&s->trace, op, s->trace.n_ids - 1, 1, 0, 0, 0, logits, err);
     if (ok) {
+        char why[80];
+        const char *trouble = top_trouble(logits, n, why);
+        if (trouble)
+            snprintf(s->notice, sizeof s->notice,
+                     "%s at position %d: what was sampled there is not the model's choice", trouble,
+                     s->trace.n_ids - 1);
         int32_t id = sampler_draw(&s->sampler, logits, n);
-        ok = session_append(s, &id, 1, err);
-        if (ok)
-            session_note_patches(s);
+        ok = session_note_origin(s, s->trace.n_ids, err) && session_append(s, &id, 1, err);
     }
     mem_free(s->ledger, logits);
     return ok;

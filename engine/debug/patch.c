@@ -193,6 +193,24 @@ static bool check_axis(const struct pick *p, int64_t n, const char *what, struct
     return true;
 }
 
+/* Whether a value is shaped like the slice; axes of one element need not be there. */
+static bool same_shape(const struct value *v, const struct pick *picks, int n_picks)
+{
+    int d = 0;
+    for (int i = 0; i < n_picks; i++) {
+        while (d < v->n_dims && v->dims[d] == 1)
+            d++;
+        if (picks[i].count == 1)
+            continue;
+        if (d == v->n_dims || v->dims[d] != picks[i].count)
+            return false;
+        d++;
+    }
+    while (d < v->n_dims && v->dims[d] == 1)
+        d++;
+    return d == v->n_dims;
+}
+
 static bool check(const struct patches *set, const struct patch_spec *s, struct error *err)
 {
     const struct program *program = &set->trace->model->program;
@@ -216,10 +234,11 @@ static bool check(const struct patches *set, const struct patch_spec *s, struct 
         return false;
     if (s->operand->string)
         return error_set(err, ERR_USAGE, "a string cannot be written to a site");
-    size_t picked = pick_count(s->picks, n_axes);
-    if (s->operand->n_dims > 0 && s->operand->count != picked) {
-        char shape[128];
-        return error_set(err, ERR_USAGE, "the slice has %zu elements and the value is %s", picked,
+    if (s->operand->n_dims > 0 && !same_shape(s->operand, s->picks, n_axes)) {
+        char shape[128], wanted[128];
+        size_t dims[2];
+        shape_describe(pick_shape(s->picks, n_axes, dims), dims, wanted);
+        return error_set(err, ERR_USAGE, "the slice is %s and the value is %s", wanted,
                          value_describe(s->operand, shape));
     }
     return true;
@@ -250,18 +269,25 @@ int32_t patches_old_token(const struct patches *set, int position)
 int patches_add_token(struct patches *set, int position, int32_t token, const char *text,
                       struct error *err)
 {
+    int n = set->trace->n_ids;
+    if (position < 0 || position >= n)
+        return error_set(err, ERR_USAGE, "there is no position %d: the sequence has %d tokens",
+                         position, n);
+    return patches_restore_token(set, position, token, text, err);
+}
+
+int patches_restore_token(struct patches *set, int position, int32_t token, const char *text,
+                          struct error *err)
+{
     struct trace *t = set->trace;
     int vocab = t->model->config.n_vocab;
-    if (position < 0 || position >= t->n_ids)
-        return error_set(err, ERR_USAGE, "there is no position %d: the sequence has %d tokens",
-                         position, t->n_ids);
     if (token < 0 || token >= vocab)
         return error_set(err, ERR_USAGE, "token id %d is outside the vocabulary (0 to %d)",
                          (int)token, vocab - 1);
     char *copy = make_room(set, err) ? mem_strdup(t->ledger, MEM_OTHER, text, err) : NULL;
     if (!copy)
         return 0;
-    int32_t old = patches_old_token(set, position);
+    int32_t old = position < t->n_ids ? patches_old_token(set, position) : token;
     struct patch *p = &set->list[set->n++];
     *p = (struct patch){.id = ++set->last_id,
                         .enabled = true,

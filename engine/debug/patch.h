@@ -59,6 +59,9 @@ int patches_add(struct patches *set, const struct patch_spec *s, struct error *e
 /* Another token at a position of the sequence. Its number, or 0 and *err. */
 int patches_add_token(struct patches *set, int position, int32_t token, const char *text,
                       struct error *err);
+/* The same at a position that may be behind the sequence's end, where it waits for tokens. */
+int patches_restore_token(struct patches *set, int position, int32_t token, const char *text,
+                          struct error *err);
 /* Tokens from position `from` on are new: those that a patch replaces are replaced. */
 void patches_meet_tokens(struct patches *set, int from);
 /* The token at a position as it is without patches. */

@@ -63,7 +63,10 @@ static bool add_summary(struct text *t, const struct session *s, enum site site,
     struct value_summary sum = value_summarise(v);
     if (site == SITE_LOGITS || site == SITE_UNEMBED_OUT) {
         struct top_entry best;
-        if (top_tokens(v->data, (int)v->count, 1, &best) == 1 && !isnan(best.probability)) {
+        char why[80];
+        if (top_trouble(v->data, (int)v->count, why))
+            text_add(t, "  no best token");
+        else if (top_tokens(v->data, (int)v->count, 1, &best) == 1) {
             text_add(t, "  best ");
             if (!place_add_token(t, s, best.id, err))
                 return false;

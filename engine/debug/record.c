@@ -15,6 +15,8 @@ struct record_mark record_mark(const struct console *c)
     m.position = s->position;
     m.op = s->op;
     m.n_ids = s->trace.n_ids;
+    m.cuts = s->cuts;
+    m.changes = c->history.added;
     m.rows = trace_rows(&s->trace);
     m.pc = s->trace.pc;
     m.patches = s->patches.n;
@@ -23,6 +25,8 @@ struct record_mark record_mark(const struct console *c)
     m.last_breakpoint = s->breakpoints.last_id;
     m.printed = c->variables.n_history;
     m.named = c->variables.n_named;
+    m.displays = c->displays.n;
+    m.last_display = c->displays.last_id;
     m.sampler = s->sampler.state;
     for (int l = 1; l <= s->model.program.n_layers; l++)
         m.done += s->trace.done[l];
@@ -75,14 +79,27 @@ static void add_done(struct console *c, const struct record_mark *before, const 
         add_line(c, line, n, false);
 }
 
+/* What was begun can be undone: what follows is a change that this line made. */
+static void add_change(struct console *c, const char *line, size_t n)
+{
+    struct text t;
+    text_init(&t, c->ledger, MEM_OTHER);
+    text_add(&t, "restore change ");
+    text_add_bytes(&t, line, n);
+    if (text_ok(&t, NULL))
+        add_line(c, t.data, t.n, false);
+    text_fini(&t);
+}
+
 static bool same(const struct record_mark *a, const struct record_mark *b)
 {
     return a->prompts == b->prompts && a->at_start == b->at_start && a->position == b->position &&
-           a->op == b->op && a->n_ids == b->n_ids && a->rows == b->rows && a->pc == b->pc &&
-           a->patches == b->patches && a->last_patch == b->last_patch &&
+           a->op == b->op && a->n_ids == b->n_ids && a->cuts == b->cuts && a->rows == b->rows &&
+           a->pc == b->pc && a->patches == b->patches && a->last_patch == b->last_patch &&
            a->enabled_patches == b->enabled_patches && a->breakpoints == b->breakpoints &&
            a->last_breakpoint == b->last_breakpoint && a->printed == b->printed &&
            a->named == b->named && a->hits == b->hits && a->done == b->done &&
+           a->displays == b->displays && a->last_display == b->last_display &&
            a->sampler == b->sampler;
 }
 
@@ -102,15 +119,22 @@ void record_add(struct console *c, const struct record_mark *before, bool change
     bool done = before->prompts != now.prompts || before->last_patch != now.last_patch ||
                 before->patches != now.patches || before->enabled_patches != now.enabled_patches ||
                 before->last_breakpoint != now.last_breakpoint || before->printed != now.printed ||
-                before->named != now.named;
+                before->named != now.named || before->last_display != now.last_display;
     if (done)
         add_done(c, before, line, n);
     else
         add_line(c, line, n, true);
+    if (!done && before->changes != now.changes)
+        add_change(c, line, n);
     struct text t;
     text_init(&t, c->ledger, MEM_OTHER);
     if (!done) {
-        state_add_tokens(&t, c->session, before->n_ids);
+        int from = before->n_ids;
+        if (before->cuts != now.cuts) { /* regenerate had begun: not the same tokens as before */
+            from = c->session->cut_at;
+            text_printf(&t, "restore cut %d\n", from);
+        }
+        state_add_tokens(&t, c->session, from);
         state_add_counts(&t, c->session);
     }
     if (state_add_place(&t, c->session, true, NULL))

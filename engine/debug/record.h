@@ -11,10 +11,11 @@
 
 /* What a command may change, as it was before. */
 struct record_mark {
-    unsigned prompts;
+    unsigned prompts, cuts, changes;
     bool at_start;
     int position, op, n_ids, rows, pc;
     int patches, last_patch, enabled_patches, breakpoints, last_breakpoint, printed, named;
+    int displays, last_display;
     long hits, done;
     uint64_t sampler;
 };

@@ -55,6 +55,8 @@ bool report_error(struct report *r, const struct error *e, struct error *err);
 
 /* "3.14159": the shortest form that keeps six digits. */
 void add_number(struct text *t, double x);
+/* The sign of a NaN says nothing, and "-nan" asks what it says. */
+double unsigned_nan(double x);
 /* A number as one line, an array as numpy prints it, a string in quotes, each behind `before`
  * ("$1 = "). Large ones are summarised unless all is set. */
 bool report_print(struct report *r, const char *before, const struct value *v, bool all,

@@ -14,12 +14,14 @@ struct layout {
     int width;
 };
 
+double unsigned_nan(double x)
+{
+    return isnan(x) ? (double)NAN : x;
+}
+
 void add_number(struct text *t, double x)
 {
-    char cell[CELL];
-    snprintf(cell, sizeof cell, "%.6g", x);
-    /* The sign of a NaN says nothing. */
-    text_add(t, isnan(x) ? "nan" : cell);
+    text_printf(t, "%.6g", unsigned_nan(x));
 }
 
 static void format_cell(const struct layout *f, double x, char cell[CELL])

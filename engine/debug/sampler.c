@@ -11,13 +11,17 @@ static double uniform(uint64_t *state)
     return (double)((*state * 2685821657736338717ull) >> 11) * 0x1p-53;
 }
 
+/* The first of the largest; 0 where all are NaN. */
 static int best(const float *x, int n)
 {
     int at = 0;
-    for (int i = 1; i < n; i++)
-        if (x[i] > x[at] || (isnan(x[at]) && !isnan(x[i])))
-            at = i;
-    return at;
+    while (at < n - 1 && isnan(x[at]))
+        at++;
+    float top = x[at];
+    for (int i = at + 1; i < n; i++)
+        if (x[i] > top)
+            top = x[at = i];
+    return isnan(top) ? 0 : at;
 }
 
 /* The least probability inside the nucleus: the fewest best tokens whose weights reach

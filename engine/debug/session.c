@@ -54,6 +54,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     s->op = -1;
     breakpoints_init(&s->breakpoints, l);
     continuations_init(&s->continuations, l);
+    origins_init(&s->origins, l);
     s->sampler =
         (struct sampler){.greedy = true, .temperature = 1, .top_p = 1, .seed = 1, .state = 1};
     char *folder = hub_find(l, model, err);
@@ -78,6 +79,7 @@ void session_close(struct session *s)
 {
     breakpoints_fini(&s->breakpoints);
     continuations_fini(&s->continuations);
+    origins_fini(&s->origins);
     patches_fini(&s->patches);
     trace_close(&s->trace);
     model_close(&s->model);
@@ -119,10 +121,10 @@ bool session_prompt_ids(struct session *s, const int32_t *ids, int n, struct err
         return error_set(err, ERR_USAGE, "a prompt of %d tokens is over the context limit of %d%s",
                          n, s->trace.n_ctx,
                          s->trace.n_ctx < s->model.config.n_ctx ? " (--ctx)" : "");
-    int kept;
-    if (!session_keep(s, &kept, err))
+    if (!session_keep(s, err))
         return false;
     trace_truncate(&s->trace, 0, NULL);
+    origins_cut(&s->origins, 0);
     s->has_prompt = false;
     if (!session_append(s, ids, n, err))
         return false;

@@ -30,11 +30,14 @@ struct session { /* the trace points into it: not to be copied */
     struct patches patches;
     struct breakpoints breakpoints;
     struct continuations continuations;
-    int stopped_by; /* the breakpoint that ended the last motion, or 0 */
-    long arrivals;  /* motions whose end was told: displays and a breakpoint's commands follow */
+    struct origins origins; /* of the tokens that were generated */
+    int stopped_by;         /* the breakpoint that ended the last motion, or 0 */
+    long arrivals; /* motions whose end was told: displays and a breakpoint's commands follow */
     bool has_prompt;
     int n_prompt;     /* ids of the prompt; those after it were generated */
     unsigned prompts; /* that were set so far */
+    unsigned cuts;    /* of generated tokens so far, the last one from cut_at on */
+    int cut_at;
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
     struct sampler sampler;
@@ -87,6 +90,8 @@ bool session_goto(struct session *s, int position, int op, struct error *err);
 /* Whether op's value at this position can be read now; false sets *err to the reason in
  * words ("position 8 is not computed yet: the cursor is at ..."). */
 bool session_has(const struct session *s, int position, int op, struct error *err);
+/* Whether all before the cursor is computed, as an edit may have undone. */
+bool session_stands_on_known(const struct session *s);
 /* Positions whose value of this op can be read now: 0 .. result-1. */
 int session_known(const struct session *s, int op);
 

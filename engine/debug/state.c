@@ -107,8 +107,8 @@ static bool write_variables(struct writer *w, struct error *err)
                     "a value\n",
                     v->n_history);
     for (int i = 0; i < v->n_named; i++) {
-        const struct value *x = &v->named[i].value;
-        const char *name = v->named[i].name;
+        const struct value *x = &v->named[i]->value;
+        const char *name = v->named[i]->name;
         if (!x->string && x->n_dims > 0) {
             if (!load_array(w, name, name, x, err))
                 return false;
@@ -124,6 +124,19 @@ static bool write_variables(struct writer *w, struct error *err)
     return true;
 }
 
+/* The stretches that reach beyond position `from`. */
+static void add_origins(struct text *t, const char *word, const struct origins *o, int from)
+{
+    for (int i = 0; i < o->n; i++) {
+        if (i + 1 < o->n && o->list[i + 1].from <= from)
+            continue;
+        const char *patches = o->list[i].patches;
+        text_printf(t, "%s %d ", word, o->list[i].from < from ? from : o->list[i].from);
+        add_quoted(t, patches, strlen(patches));
+        text_add(t, "\n");
+    }
+}
+
 void state_add_tokens(struct text *out, const struct session *s, int from)
 {
     for (int i = from; i < s->trace.n_ids; i++) {
@@ -131,8 +144,10 @@ void state_add_tokens(struct text *out, const struct session *s, int from)
             text_add(out, i > from ? "\nrestore tokens" : "restore tokens");
         text_printf(out, " %d", (int)patches_old_token(&s->patches, i));
     }
-    if (s->trace.n_ids > from)
+    if (s->trace.n_ids > from) {
         text_add(out, "\n");
+        add_origins(out, "restore sampled", &s->origins, from);
+    }
 }
 
 bool state_add_prompt(struct text *out, const struct session *s, struct error *err)
@@ -169,21 +184,27 @@ static bool write_prompt(struct writer *w, struct error *err)
     return state_add_prompt(w->out, w->console->session, err);
 }
 
+static void add_ids(struct text *t, const char *word, const int32_t *ids, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (i % IDS_A_LINE == 0)
+            text_printf(t, i > 0 ? "\n%s" : "%s", word);
+        text_printf(t, " %d", (int)ids[i]);
+    }
+    text_add(t, n > 0 ? "\n" : "");
+}
+
 /* A line each, or several: a line of a script has an end. */
 static bool write_continuations(struct writer *w, struct error *err)
 {
     const struct continuations *c = &w->console->session->continuations;
     for (int i = 0; i < c->n; i++) {
         const struct continuation *k = &c->list[i];
-        for (int t = 0; t < k->n; t++) {
-            if (t == 0)
-                text_printf(w->out, "restore continuation %d \"%s\"", k->n_prompt,
-                            k->patches[0] ? k->patches : "-");
-            else if (t % IDS_A_LINE == 0)
-                text_add(w->out, "\nrestore continuation +");
-            text_printf(w->out, " %d", (int)k->ids[t]);
-        }
-        text_add(w->out, "\n");
+        int first = k->n < IDS_A_LINE ? k->n : IDS_A_LINE;
+        text_printf(w->out, "restore continuation %d", k->n_prompt);
+        add_ids(w->out, "", k->ids, first);
+        add_ids(w->out, "restore continuation +", k->ids + first, k->n - first);
+        add_origins(w->out, "restore continuation sampled", &k->origins, 0);
     }
     return text_ok(w->out, err);
 }
@@ -195,8 +216,10 @@ static bool write_patch(struct writer *w, const struct patch *p, struct error *e
     struct text *t = w->out;
     char name[32];
     if (p->kind == PATCH_TOKEN) {
-        text_printf(t, "restore number patch %d\npatch token %d = %d\n", p->id, p->first,
+        text_printf(t, "restore number patch %d\nrestore token %d %d ", p->id, p->first,
                     (int)p->token);
+        add_typed(t, p->text, strlen(p->text));
+        text_add(t, "\n");
         if (!p->enabled)
             text_printf(t, "disable patch %d\n", p->id);
         return true;
@@ -291,16 +314,16 @@ static bool write_displays(struct writer *w, struct error *err)
 {
     const struct console *c = w->console;
     (void)err;
-    for (int i = 0; i < c->n_displays; i++) {
-        const struct display *d = &c->displays[i];
+    for (int i = 0; i < c->displays.n; i++) {
+        const struct display *d = &c->displays.list[i];
         text_printf(w->out, "restore number display %d\ndisplay%s ", d->id, d->all ? "/a" : "");
         add_typed(w->out, d->expr, strlen(d->expr));
         text_add(w->out, "\n");
         if (!d->enabled)
             text_printf(w->out, "disable display %d\n", d->id);
     }
-    if (c->last_display > 0)
-        text_printf(w->out, "restore number display %d\n", c->last_display + 1);
+    if (c->displays.last_id > 0)
+        text_printf(w->out, "restore number display %d\n", c->displays.last_id + 1);
     return true;
 }
 
@@ -355,11 +378,19 @@ bool state_add_header(struct text *out, const struct console *c, struct error *e
     return log_header(out, realpath(folder, real) ? real : folder, NULL, 0, err);
 }
 
+/* What brought all this back is nothing that undo should take apart. */
+static bool write_history(struct writer *w, struct error *err)
+{
+    (void)err;
+    text_add(w->out, "restore history\n");
+    return true;
+}
+
 /* What is new gets a function and a line here. Variables stand before conditions that name them,
  * patches before the place, so that nothing is computed twice. */
 static bool (*const kinds[])(struct writer *w, struct error *err) = {
-    write_sampler, write_variables,   write_prompt,   write_continuations,
-    write_patches, write_breakpoints, write_displays, write_place,
+    write_sampler,     write_variables, write_prompt, write_continuations, write_patches,
+    write_breakpoints, write_displays,  write_place,  write_history,
 };
 
 bool state_write(struct console *c, struct text *out, struct state_arrays *arrays,

@@ -40,7 +40,8 @@ bool state_add_header(struct text *out, const struct console *c, struct error *e
 
 /* The prompt as ids, behind its text as a comment; generated tokens behind it. */
 bool state_add_prompt(struct text *out, const struct session *s, struct error *err);
-/* The tokens from position `from` on, as such that were generated. */
+/* The tokens from position `from` on, as such that were generated, and what they were sampled with.
+ */
 void state_add_tokens(struct text *out, const struct session *s, int from);
 /* What motions change of the sampler and of breakpoints: draws, hits, those that are gone. */
 void state_add_counts(struct text *out, const struct session *s);

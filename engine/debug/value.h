@@ -61,7 +61,6 @@ enum value_operator {
     VALUE_GREATER_EQUAL,
     VALUE_MATMUL,
 };
-const char *value_operator_name(enum value_operator o);
 /* interrupt (may be NULL): non-zero stops a long product with ERR_INTERRUPTED. */
 bool value_binary(enum value_operator o, const struct value *a, const struct value *b,
                   const volatile int *interrupt, struct value *out, struct error *err);

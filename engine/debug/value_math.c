@@ -72,11 +72,6 @@ static const char *const operator_names[] = {
     [VALUE_MATMUL] = "@",
 };
 
-const char *value_operator_name(enum value_operator o)
-{
-    return operator_names[o];
-}
-
 /* Two floats' sum, product or quotient rounded from double to float is the float operation's
  * own result: 53 bits are more than twice 24. */
 static double calculate(enum value_operator o, double x, double y)

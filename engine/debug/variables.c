@@ -11,16 +11,32 @@ void variables_init(struct variables *v, struct ledger *l)
     *v = (struct variables){.ledger = l};
 }
 
+static void release(struct variables *v, struct variable *x)
+{
+    if (--x->holders > 0)
+        return;
+    value_fini(&x->value);
+    mem_free(v->ledger, x->name);
+    mem_free(v->ledger, x);
+}
+
+static void drop_named(struct variables *v)
+{
+    for (int i = 0; i < v->n_named; i++)
+        release(v, v->named[i]);
+    if (v->ledger)
+        mem_free(v->ledger, v->named);
+    v->named = NULL;
+    v->n_named = v->room_named = 0;
+}
+
 void variables_fini(struct variables *v)
 {
     for (int i = 0; i < v->n_history; i++)
         value_fini(&v->history[i]);
-    for (int i = 0; i < v->n_named; i++) {
-        value_fini(&v->named[i].value);
-        mem_free(v->ledger, v->named[i].name);
-    }
-    mem_free(v->ledger, v->history);
-    mem_free(v->ledger, v->named);
+    drop_named(v);
+    if (v->ledger)
+        mem_free(v->ledger, v->history);
     variables_init(v, v->ledger);
 }
 
@@ -61,57 +77,112 @@ bool variable_name_ok(const char *name, size_t n)
     return true;
 }
 
-static struct variable *find(const struct variables *v, const char *name)
+/* Its place in the list, or n_named. */
+static int find(const struct variables *v, const char *name)
 {
-    for (int i = 0; i < v->n_named; i++)
-        if (strcmp(v->named[i].name, name) == 0)
-            return &v->named[i];
+    int i = 0;
+    while (i < v->n_named && strcmp(v->named[i]->name, name) != 0)
+        i++;
+    return i;
+}
+
+static struct variable *make(struct ledger *l, const char *name, const struct value *x,
+                             struct error *err)
+{
+    struct variable *new = mem_alloc(l, MEM_VIEWS, sizeof *new, err);
+    if (!new)
+        return NULL;
+    new->holders = 1;
+    value_init(&new->value, l);
+    new->name = mem_strdup(l, MEM_VIEWS, name, err);
+    if (new->name && value_copy(&new->value, x, err))
+        return new;
+    value_fini(&new->value);
+    mem_free(l, new->name);
+    mem_free(l, new);
     return NULL;
+}
+
+static bool make_room(struct variables *v, int n, struct error *err)
+{
+    if (n <= v->room_named)
+        return true;
+    int room = n > 8 ? 2 * n : 8;
+    struct variable **p =
+        mem_resize(v->ledger, MEM_VIEWS, v->named, (size_t)room * sizeof(struct variable *), err);
+    if (!p)
+        return false;
+    v->named = p;
+    v->room_named = room;
+    return true;
 }
 
 bool variables_set(struct variables *v, const char *name, const struct value *x, struct error *err)
 {
-    struct value copy;
-    value_init(&copy, v->ledger);
-    if (!value_copy(&copy, x, err)) {
-        value_fini(&copy);
+    struct variable *new = make_room(v, v->n_named + 1, err) ? make(v->ledger, name, x, err) : NULL;
+    if (!new)
         return false;
-    }
-    struct variable *to = find(v, name);
-    if (!to) {
-        if (v->n_named == v->room_named) {
-            int room = v->room_named ? 2 * v->room_named : 8;
-            struct variable *p =
-                mem_resize(v->ledger, MEM_VIEWS, v->named, (size_t)room * sizeof *p, err);
-            if (!p) {
-                value_fini(&copy);
-                return false;
-            }
-            v->named = p;
-            v->room_named = room;
-        }
-        to = &v->named[v->n_named];
-        to->name = mem_strdup(v->ledger, MEM_VIEWS, name, err);
-        if (!to->name) {
-            value_fini(&copy);
-            return false;
-        }
-        value_init(&to->value, v->ledger);
+    int i = find(v, name);
+    if (i < v->n_named)
+        release(v, v->named[i]);
+    else
         v->n_named++;
-    }
-    value_move(&to->value, &copy);
+    v->named[i] = new;
     return true;
 }
 
 void variables_remove(struct variables *v, const char *name)
 {
-    struct variable *gone = find(v, name);
-    if (!gone)
+    int i = find(v, name);
+    if (i == v->n_named)
         return;
-    value_fini(&gone->value);
-    mem_free(v->ledger, gone->name);
+    release(v, v->named[i]);
     v->n_named--;
-    memmove(gone, gone + 1, (size_t)(v->named + v->n_named - gone) * sizeof *gone);
+    memmove(v->named + i, v->named + i + 1, (size_t)(v->n_named - i) * sizeof(struct variable *));
+}
+
+/* ---- for undo ---- */
+
+bool variables_share(struct variables *to, const struct variables *from, struct error *err)
+{
+    variables_init(to, from->ledger);
+    if (!make_room(to, from->n_named, err))
+        return false;
+    for (; to->n_named < from->n_named; to->n_named++) {
+        to->named[to->n_named] = from->named[to->n_named];
+        to->named[to->n_named]->holders++;
+    }
+    return true;
+}
+
+void variables_replace(struct variables *v, struct variables *from)
+{
+    drop_named(v);
+    v->named = from->named;
+    v->n_named = from->n_named;
+    v->room_named = from->room_named;
+    *from = (struct variables){0};
+}
+
+bool variables_differ(const struct variables *a, const struct variables *b)
+{
+    if (a->n_named != b->n_named)
+        return true;
+    for (int i = 0; i < a->n_named; i++)
+        if (a->named[i] != b->named[i])
+            return true;
+    return false;
+}
+
+size_t variables_bytes_beyond(const struct variables *a, const struct variables *b)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < a->n_named; i++) {
+        int k = find(b, a->named[i]->name);
+        if (k == b->n_named || b->named[k] != a->named[i])
+            bytes += value_bytes(&a->named[i]->value);
+    }
+    return bytes;
 }
 
 bool variables_get(const struct variables *v, const char *name, struct value *out,
@@ -129,8 +200,8 @@ bool variables_get(const struct variables *v, const char *name, struct value *ou
                              "$%ld was dropped to save memory ($name = EXPR keeps a value)", i);
         return value_copy(out, &v->history[i - 1], err);
     }
-    const struct variable *named = find(v, name);
-    if (!named)
+    int i = find(v, name);
+    if (i == v->n_named)
         return error_set(err, ERR_USAGE, "there is no $%s ($%s = EXPR makes it)", name, name);
-    return value_copy(out, &named->value, err);
+    return value_copy(out, &v->named[i]->value, err);
 }

@@ -1,6 +1,7 @@
 /* trace_pages.c - memory that grows with the sequence: keys and values, checkpoints. */
 #include "engine/forward/room.h"
 #include "engine/forward/trace_parts.h"
+#include "engine/model/plan.h"
 
 /* The last one is what the logits are computed from. */
 bool trace_kept(const struct trace *t, int layer)
@@ -128,9 +129,21 @@ static bool has_room(const struct trace *t, int n)
                               budget;
 }
 
+/* What PLAN_CHECKPOINTS_PART says, as pages are taken. */
+static bool has_too_many(const struct trace *t, int n)
+{
+    size_t budget = ledger_budget(t->ledger);
+    size_t weights = ledger_now(t->ledger, MEM_WEIGHTS, MEM_DEVICE);
+    size_t pages = ((size_t)n + KV_PAGE - 1) / KV_PAGE;
+    return budget > weights &&
+           pages * trace_checkpoint_page_bytes(t) > (budget - weights) / PLAN_CHECKPOINTS_PART;
+}
+
 bool trace_reserve_pages(struct trace *t, int n, struct error *err)
 {
     int before = t->n_pages;
+    while (has_too_many(t, n) && widen_stride(t))
+        ;
     while (t->n_pages * KV_PAGE < n) {
         struct error refused = {0};
         if (has_room(t, n) && add_page(t, &refused))

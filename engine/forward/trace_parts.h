@@ -29,4 +29,11 @@ struct vm_call trace_call(const struct trace *t, struct frame *f, int pos0, int 
  * the residual from its checkpoint. */
 bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct error *err);
 
+/* ---- reading (trace_read.c) ---- */
+
+/* Makes *c a call that recomputes rows pos0 .. of op from the nearest checkpoint below, and brings
+ * the frame (the vm's `run`) there. need[n_ops] is the call's, and says which ops it will run. */
+bool trace_prepare(struct trace *t, int op, int pos0, int n, bool *need, struct vm_call *c,
+                   struct error *err);
+
 #endif

@@ -42,9 +42,8 @@ size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_k
     return (size_t)n * (size_t)o->width;
 }
 
-/* Recomputes rows pos0 .. of op from the nearest checkpoint below. */
-static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int heads, bool *need,
-                      const struct hooks *tap, struct error *err)
+bool trace_prepare(struct trace *t, int op, int pos0, int n, bool *need, struct vm_call *c,
+                   struct error *err)
 {
     const struct program *p = &t->model->program;
     int section = program_section(p, op);
@@ -53,18 +52,15 @@ static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int h
                                                                                 : p->frame_width;
     if (!vm_reserve(t->vm, f, n, width, err))
         return false;
-    struct vm_call c = trace_call(t, f, pos0, n);
-    c.head0 = head0;
-    c.heads = heads;
-    c.tap = tap;
-    c.need = need;
-    c.to = op;
+    *c = trace_call(t, f, pos0, n);
+    c->need = need;
+    c->to = op;
     if (section < 0) {
         program_need(p, 0, op, true, need);
-        return vm_run(t->vm, &c, err);
+        return true;
     }
     int base = trace_nearest_kept(t, section);
-    if (!trace_enter(t, &c, base, err))
+    if (!trace_enter(t, c, base, err))
         return false;
     int above = section < trace_layers(t) ? section + 1 : section;
     program_need(p, p->block_op[base], op, pos0 + n <= t->done[above], need);
@@ -72,8 +68,8 @@ static bool read_rows(struct trace *t, int op, int pos0, int n, int head0, int h
     for (int i = p->block_op[base]; t->hooks.watch && i < op; i++)
         if (p->ops[i].kind == OP_RESULT && t->hooks.watch[i] && need[i + 1])
             need[i] = true;
-    c.from = p->block_op[base];
-    return vm_run(t->vm, &c, err);
+    c->from = p->block_op[base];
+    return true;
 }
 
 bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
@@ -106,8 +102,12 @@ bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, 
         tile = 1;
     for (int r = 0; ok && r < n; r += tile) {
         int rows = n - r < tile ? n - r : tile;
-        ok = read_rows(t, op, row0 + r, rows, head0, heads, flags + p->n_ops, &tap, err) &&
-             vm_sync(t->vm, err);
+        struct vm_call c;
+        ok = trace_prepare(t, op, row0 + r, rows, flags + p->n_ops, &c, err);
+        c.head0 = head0;
+        c.heads = heads;
+        c.tap = &tap;
+        ok = ok && vm_run(t->vm, &c, err) && vm_sync(t->vm, err);
     }
     mem_free(t->ledger, flags);
     return ok;

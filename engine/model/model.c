@@ -127,9 +127,3 @@ void model_close(struct model *m)
     mem_free(l, m->folder);
     memset(m, 0, sizeof *m);
 }
-
-const struct matrix *model_unembedding(const struct model *m)
-{
-    int op = program_find(&m->program, SITE_UNEMBED_OUT, 0);
-    return op < 0 ? NULL : &m->program.ops[op].w;
-}

@@ -48,7 +48,4 @@ bool model_map(struct model *m, struct ledger *l, struct backend *b, const char 
                bool weights, struct error *err);
 void model_close(struct model *m);
 
-/* The matrix behind the unembedding [V, D], and the row for a token is W[id]. */
-const struct matrix *model_unembedding(const struct model *m);
-
 #endif

@@ -39,10 +39,13 @@ size_t plan_bytes(const struct plan *p, int n, int stride)
 
 int plan_stride(const struct plan *p, int n, size_t budget)
 {
+    size_t free = budget > p->weights ? budget - p->weights : 0;
     for (int stride = 1;; stride = stride * 2 < p->n_layers ? stride * 2 : p->n_layers) {
-        if (plan_bytes(p, n, stride) <= budget)
+        bool widest = stride >= p->n_layers, fits = plan_bytes(p, n, stride) <= budget;
+        size_t checkpoints = pages(n) * p->checkpoint_layer * kept_layers(p, stride);
+        if (fits && (widest || checkpoints <= free / PLAN_CHECKPOINTS_PART))
             return stride;
-        if (stride >= p->n_layers)
+        if (widest)
             return 0;
     }
 }
@@ -116,7 +119,10 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
         text_printf(out, "%d positions do not fit.\n", n_ctx);
     int full = plan_positions(p, n_ctx, 1, budget),
         wide = plan_positions(p, n_ctx, p->n_layers, budget);
-    if (full > 0)
+    if (full == n_ctx)
+        text_printf(out, "  more of them would take over 1/%d of what the weights leave\n",
+                    PLAN_CHECKPOINTS_PART);
+    else if (full > 0)
         text_printf(out, "  fits with --ctx %d\n", full);
     if (stride == 0 && wide > full)
         text_printf(out, "  fits with --ctx %d, with checkpoints every %d layers\n", wide,

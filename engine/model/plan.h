@@ -20,6 +20,9 @@ struct plan {
 void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size_t held);
 /* All bytes at n positions with a checkpoint every stride-th layer. */
 size_t plan_bytes(const struct plan *p, int n, int stride);
+/* Checkpoints only save work when one looks back, so they never take more than this part of the
+ * budget beside the weights while a wider stride is left. */
+#define PLAN_CHECKPOINTS_PART 4
 /* The smallest stride with which n positions fit into budget bytes; 0: none does. */
 int plan_stride(const struct plan *p, int n, size_t budget);
 /* The most positions (at most limit) that fit with a stride; 0: none. */

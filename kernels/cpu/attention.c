@@ -221,3 +221,94 @@ void cpu_attend(struct backend *b, const struct attention *a, const struct kv_vi
         ops->mix(&tile);
     }
 }
+
+/* ---- patterns pooled ------------------------------------------------------------------------- */
+
+size_t cpu_map_workspace(struct backend *b, const struct attention *a, int n, int n_keys, int heads)
+{
+    (void)a, (void)n, (void)heads;
+    return cpu_attend_workspace(b, n_keys);
+}
+
+static uint32_t bits_of(float x)
+{
+    uint32_t u;
+    memcpy(&u, &x, sizeof u);
+    return u;
+}
+
+/* The largest of n weights, which are no less than 0 or are NaN: in that order their bits grow. */
+static float largest(const float *x, int n)
+{
+    uint32_t most = 0;
+    float out;
+    for (int i = 0; i < n; i++)
+        most = bits_of(x[i]) > most ? bits_of(x[i]) : most;
+    memcpy(&out, &most, sizeof out);
+    return out;
+}
+
+/* The columns of m that a query which sees keys first .. last has weights in. */
+static void seen_columns(const struct map_region *m, int first, int last, int *from, int *to)
+{
+    int a = first > m->k0 ? first : m->k0, b = last < m->k1 - 1 ? last : m->k1 - 1;
+    *from = a <= b ? cell_of(a - m->k0, m->k1 - m->k0, m->columns) : 0;
+    *to = a <= b ? cell_of(b - m->k0, m->k1 - m->k0, m->columns) + 1 : 0;
+}
+
+/* A row's cells, to its own beginning: cell c begins at key c or later. */
+static void pool_row(const struct map_region *m, float *p, int first, int last)
+{
+    int from, to;
+    seen_columns(m, first, last, &from, &to);
+    for (int c = from; c < to; c++) {
+        int a = m->k0 + cell_first(c, m->k1 - m->k0, m->columns);
+        int b = m->k0 + cell_first(c + 1, m->k1 - m->k0, m->columns);
+        a = a > first ? a : first;
+        b = b < last + 1 ? b : last + 1;
+        p[c] = largest(p + a, b - a);
+    }
+}
+
+static void merge_row(const struct map_region *m, const float *p, int first, int last, float *cells)
+{
+    int from, to;
+    seen_columns(m, first, last, &from, &to);
+    for (int c = from; c < to; c++)
+        if (cells[c] == -INFINITY || bits_of(p[c]) > bits_of(cells[c]))
+            cells[c] = p[c];
+}
+
+void cpu_map(struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
+             int pos0, int n, int head0, int heads, const struct map_region *m, float *cells,
+             struct workspace work)
+{
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    size_t pitch = row_pitch(pos0 + n), h = (size_t)a->d_head;
+    size_t columns = (size_t)m->columns;
+    int tiles = tiles_of(n), total = tiles * heads;
+    int pieces = cpu_pieces(b, (size_t)total, ATTEND_ROWS * pitch * h / 8 + 1);
+#pragma omp parallel for num_threads(pieces) if (pieces > 1) schedule(dynamic)
+    for (int i = 0; i < total; i++) {
+        int head = i % heads, t = tiles - 1 - i / heads, row = t * ATTEND_ROWS;
+        float *scores = (float *)work.data + (size_t)omp_get_thread_num() * ATTEND_ROWS * pitch;
+        struct attend_tile tile = tile_of_head(a, kv, head0 + head, pos0, row, tile_rows(n, t));
+        tile.limit = (int)pitch;
+        for (int j = 0; j < tile.n; j++) {
+            tile.q[j] = q + ((size_t)(row + j) * (size_t)a->n_heads + (size_t)(head0 + head)) * h;
+            tile.scores[j] = scores + (size_t)j * pitch;
+        }
+        ops->scores(&tile);
+        for (int j = 0; j < tile.n; j++) {
+            ops->softmax(tile.scores[j], tile.scores[j], tile.first[j], tile.last[j], tile.limit);
+            pool_row(m, tile.scores[j], tile.first[j], tile.last[j]);
+        }
+        /* Which of two comes first does not show: the larger one stays. */
+#pragma omp critical(midpass_map)
+        for (int j = 0; j < tile.n; j++) {
+            int cell = cell_of(pos0 + row + j - m->q0, m->q1 - m->q0, m->rows);
+            merge_row(m, tile.scores[j], tile.first[j], tile.last[j],
+                      cells + ((size_t)head * (size_t)m->rows + (size_t)cell) * columns);
+        }
+    }
+}

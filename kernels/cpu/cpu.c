@@ -354,6 +354,8 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
         .softmax = cpu_softmax,
         .mix = cpu_mix,
         .attend = cpu_attend,
+        .map = cpu_map,
+        .map_workspace = cpu_map_workspace,
         .probabilities = cpu_probabilities,
     };
     snprintf(cpu->b.detail, sizeof cpu->b.detail, "%s, %d thread%s", ops->isa, n_threads,

@@ -99,6 +99,12 @@ void cpu_mix(struct backend *b, const struct attention *a, const struct kv_view 
 void cpu_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
                 const float *q, int pos0, int n, float *z, struct workspace work);
 
+size_t cpu_map_workspace(struct backend *b, const struct attention *a, int n, int n_keys,
+                         int heads);
+void cpu_map(struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
+             int pos0, int n, int head0, int heads, const struct map_region *m, float *cells,
+             struct workspace work);
+
 /* Element (o, 0) of a matrix. */
 static inline const void *matrix_row(const struct matrix *w, int o)
 {

@@ -118,6 +118,7 @@ void matmul_ops(struct backend *b);    /* matmul.cu */
 void kv_ops(struct backend *b);        /* kv.cu */
 void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
+void map_ops(struct backend *b);       /* map.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
 size_t attention_workspace(struct cuda *c, int n);

@@ -289,6 +289,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     kv_ops(b);
     pattern_ops(b);
     attention_ops(b);
+    map_ops(b);
     if (open_device(c, why))
         return b;
     if (c->blas)

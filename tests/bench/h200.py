@@ -145,6 +145,30 @@ def logits_of(folder, config):
     return out
 
 
+MAPS = [("one head's map, 400x400", "map {}.pattern[3] 400x400 {}", 0.1),
+        ("all heads of a layer, 400x400", "map {}.pattern 400x400 {}", 2),
+        ("1,000 queries by 1,000 keys, 250x250", "map {}.pattern[3,-30000:-29000,-31000:-30000] 250x250 {}", 0)]
+
+
+def maps(folder, config, layer=16, options=(), what=""):
+    """Attention maps at the longest prompt; each twice, with the time of starting `date` in it."""
+    n, date = PROMPTS[-1], "shell date +%s%N"
+    commands = ["finish"]
+    for _, command, _ in MAPS:
+        line = command.format(layer, WORK / "map.npy")
+        commands += [date, line, date, line, date]
+    try:
+        o, _ = midpass(folder, ids_of(n, config["vocab_size"]), *commands, "info memory",
+                       options=options)
+        clock = [x for x in o if isinstance(x, int)]
+        for i, (name, _, limit) in enumerate(MAPS):
+            first, second, third = clock[3 * i:3 * i + 3]
+            tell(f"{name}{what}", f"{(third - second) / 1e6:.1f} ms",
+                 f"at first {(second - first) / 1e6:.1f} ms", f"{limit * 1e3:.0f} ms" if limit else "")
+    except Exception as e:
+        tell(f"maps at {n}{what}", str(e).strip()[-120:])
+
+
 def theirs(folder, config, found, logits):
     from transformers import AutoModelForCausalLM
 
@@ -207,6 +231,8 @@ def main():
     print(f"copy: {copy / 1e12:.2f} TB/s, reads and writes counted", flush=True)
     torch.cuda.empty_cache()
     found = ours(folder, config, copy)
+    maps(folder, config)
+    maps(folder, config, 15, ("--mem", "74G"), ", a checkpoint every 4 layers")
     logits = logits_of(folder, config)
     print(f"\n  {'':44} {'midpass':>26} {'transformers':>26} limit")
     if not os.environ.get("NO_TRANSFORMERS"):

@@ -49,7 +49,7 @@ run 0 --batch --ids "$ids" -ex finish -ex 'info hash' -ex 'patch token 3 = 7' -e
     -ex 'info hash' -ex 'enable patch 1' -ex 'delete patch 1' -ex 'info hash' -ex undo \
     -ex 'info hash' $model
 mapfile -t hash < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
-says out 'Patch 1 at token 3: #1 -> #7'; says out 'patched, was #1'
+says out 'Patch 1 at token 3: #1 -> #7'; says out 'by patch 1, was #1'
 run 0 --batch --ids '3 1 4 7 5 9 2 6' -ex finish -ex 'info hash' $model
 mapfile -t fresh < <(sed -nE 's/^([0-9a-f]{16})  .*/\1/p' "$out")
 [ "${hash[*]}" = "${hash[0]} $fresh ${hash[0]} ${hash[0]} $fresh" ] || fail "hashes ${hash[*]}"
@@ -75,6 +75,27 @@ run 1 --batch --ids "$ids" -ex redo $model; says err 'there is nothing to redo'
 
 # What is no number is said to be none, not the best token.
 run 0 --batch --ids "$ids" -ex finish -ex 'patch 0.resid_post = 0/0' -ex finish -ex 'top 3' -ex lens $model
-says out 'the logits hold NaN, so no token'; says out 'logits  [V=52]  52 NaN'; says out '0.resid_post        nan'
+says out '52 of 52 logits are NaN, so no token'; says out 'logits  [V=52]  no best token  52 NaN'; says out '0.resid_post        nan'
 grep -q -e '-nan' "$out" && fail '-nan'
+run 0 --batch --json --ids "$ids" -ex finish -ex 'patch 0.resid_post = 0/0' -ex finish -ex 'top 1' -ex lens \
+    -ex 'print prob(3)' -ex 'print rank(3)' $model
+says out '"trouble":"52 of 52 logits are NaN","tokens":'; says out '"rank":null,"trouble":"52 of'
+says out '"shape":[],"data":["nan"]'
+run 0 --batch --ids "$ids" -ex 'patch 0.resid_post = 0/0' -ex 'generate 1' -ex 'dla 3' -ex 'attn 1' \
+    -ex heads $model
+says out "what was sampled there is not the model's choice"; grep -q -e '-nan' "$out" && fail '-nan'
+
+# A value has the slice's shape, not only its count; a command that failed leaves redo alone.
+run 0 --batch --ids "$ids" -ex finish -ex 'patch 1.z[0:1,0:3] at 3 = 1.z[1,0,0:3]' -ex 'patch 1.z mean' $model
+# shellcheck disable=SC2016 # midpass's $
+run 1 --batch --ids "$ids" -ex finish -ex '$x = 0.resid_pre[0:3,0:2]' -ex 'patch 1.z[0:2,0:3] = $x' $model
+says err 'the slice is [2, 3] and the value is [3, 2]'
+printf 'patch 1.z zero\nundo\npatch 1.z[99] zero\nredo\ninfo patches\n' |
+    "$MIDPASS" --plain --no-rc --ids "$ids" $model >"$out" 2>"$err"
+says out 'did again: patch 1.z zero'
+
+# A place before the first block: what is before it is computed, and nothing else is said to be.
+run 0 --batch --ids "$ids" -ex 'goto 4 embed' -ex 'print .' -ex 'print 1.resid_post[3,0]' -ex stepi $model
+run 1 --batch --ids "$ids" -ex 'goto 4 embed' -ex 'print 1.resid_post[4]' $model
+says err '1.resid_post of position 4 is not computed yet: the cursor is at position 4, embed'
 finish

@@ -229,12 +229,142 @@ static void hidden_keys_spoil_nothing(void **state)
     }
 }
 
+/* ---- pooled maps ---- */
+
+#define MAPS 6 /* of each setup */
+
+/* More keys than one split has, and a window that reaches into the one before. */
+static const struct setup wide_setups[] = {{1, 1, 96, 2500, 0}, {1, 1, 32, 2300, 1100}};
+
+static int below(int n)
+{
+    return (int)(random_bits() % (unsigned)n);
+}
+
+static struct map_region random_region(int keys, int turn)
+{
+    struct map_region m = {0, keys, 0, keys, 1 + below(keys), 1 + below(keys)};
+    if (turn == 0)
+        m.rows = m.columns = keys < 40 ? keys : 40;
+    if (turn < 2)
+        return m;
+    m.q0 = below(keys);
+    m.k0 = below(keys);
+    m.q1 = m.q0 + 1 + below(keys - m.q0);
+    m.k1 = m.k0 + 1 + below(keys - m.k0);
+    m.rows = 1 + below(m.q1 - m.q0);
+    m.columns = 1 + below(m.k1 - m.k0);
+    return m;
+}
+
+/* Queries q0 .. of heads head0 .., `rows` at a time. */
+static float *map_of(const struct sequence *x, struct cache *c, const struct map_region *m,
+                     int head0, int heads, int rows)
+{
+    size_t n = (size_t)heads * (size_t)m->rows * (size_t)m->columns;
+    float *cells = malloc(n * sizeof *cells);
+    assert_non_null(cells);
+    for (size_t i = 0; i < n; i++)
+        cells[i] = -INFINITY;
+    float *far = put_floats(cells, n);
+    free(cells);
+    for (int q = m->q0; q < m->q1; q += rows) {
+        int some = m->q1 - q < rows ? m->q1 - q : rows;
+        struct workspace work = {NULL, gpu->map_workspace(gpu, &x->a, some, q + some, heads)};
+        work.data = gpu->alloc(gpu, work.bytes);
+        assert_non_null(work.data);
+        gpu->map(gpu, &x->a, &c->view, x->far_q + (size_t)q * x->q_row, q, some, head0, heads, m,
+                 far, work);
+        gpu->free(gpu, work.data);
+    }
+    return get_floats(far, n);
+}
+
+/* The largest weight that a cell's queries have at those of its keys that they see; -inf: none. */
+static float largest_weight(const struct sequence *x, const struct map_region *m, int head, int row,
+                            int column)
+{
+    float most = -INFINITY;
+    int nq = m->q1 - m->q0, nk = m->k1 - m->k0;
+    for (int q = m->q0 + cell_first(row, nq, m->rows); q < m->q0 + cell_first(row + 1, nq, m->rows);
+         q++)
+        for (int k = m->k0 + cell_first(column, nk, m->columns);
+             k < m->k0 + cell_first(column + 1, nk, m->columns) && k <= q; k++)
+            if (x->s->window == 0 || k > q - x->s->window)
+                most = fmaxf(most, x->patterns[((size_t)head * (size_t)x->s->keys + (size_t)q) *
+                                                   (size_t)x->s->keys +
+                                               (size_t)k]);
+    return most;
+}
+
+static void map_case(const struct sequence *x, struct cache *c, int turn)
+{
+    struct map_region m = random_region(x->s->keys, turn);
+    int head0 = turn % 2 && x->s->heads > 1 ? 1 : 0, heads = x->s->heads - head0;
+    float *got = map_of(x, c, &m, head0, heads, turn == 1 ? 200 + below(200) : 5000);
+    size_t at = 0;
+    for (int head = head0; head < head0 + heads; head++)
+        for (int row = 0; row < m.rows; row++)
+            for (int column = 0; column < m.columns; column++, at++) {
+                float want = largest_weight(x, &m, head, row, column);
+                /* Keys behind a window may count as 0. */
+                if (isinf(want) && (isinf(got[at]) || (got[at] == 0 && x->s->window > 0)))
+                    continue;
+                expect_near(name_of("map", x->s), &want, got + at, 0,
+                            1e-6 * (2 + 2 * sqrt(x->s->h)));
+            }
+    free(got);
+}
+
+static void maps(void **state)
+{
+    NEEDS_GPU();
+    for (size_t k = 0; k < N_SETUPS + sizeof wide_setups / sizeof *wide_setups; k++) {
+        struct sequence x = sequence_open(k < N_SETUPS ? &setups[k] : &wide_setups[k - N_SETUPS]);
+        struct cache c = cache_open(gpu, x.s);
+        gpu->kv_store(gpu, &c.view, 0, x.s->keys, x.far_k, x.far_v);
+        for (int turn = 0; turn < MAPS; turn++)
+            map_case(&x, &c, turn);
+        cache_free(&c);
+        sequence_free(&x);
+    }
+}
+
+/* A key that is no number makes those queries NaN that see it, and no other. */
+static void maps_show_nan(void **state)
+{
+    NEEDS_GPU();
+    for (size_t k = 0; k < N_SETUPS; k++) {
+        struct sequence x = sequence_open(&setups[k]);
+        struct cache c = cache_open(gpu, x.s);
+        int keys = x.s->keys, bad = keys / 2;
+        float nan = NAN;
+        for (size_t i = 0; i < x.kv_row; i++)
+            gpu->write(gpu, x.far_k + (size_t)bad * x.kv_row + i, &nan, sizeof nan);
+        gpu->kv_store(gpu, &c.view, 0, keys, x.far_k, x.far_v);
+        struct map_region m = {0, keys, 0, keys, keys, 1};
+        float *got = map_of(&x, &c, &m, 0, x.s->heads, keys);
+        for (int i = 0; i < x.s->heads * keys; i++) {
+            int t = i % keys;
+            bool sees = t >= bad && (x.s->window == 0 || bad > t - x.s->window);
+            if (isnan(got[i]) != sees)
+                fail_msg("%s: the query at %d %s a NaN at %d", name_of("map", x.s), t,
+                         sees ? "does not see" : "sees", bad);
+        }
+        free(got);
+        cache_free(&c);
+        sequence_free(&x);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(at_once),
         cmocka_unit_test(step_by_step),
         cmocka_unit_test(hidden_keys_spoil_nothing),
+        cmocka_unit_test(maps),
+        cmocka_unit_test(maps_show_nan),
     };
     int failed = cmocka_run_group_tests_name("CUDA: attention, f32", tests, open_f32, close_both);
     return failed +

@@ -58,3 +58,7 @@ shot small 80x24 "" -ex 'goto 9 1.pattern'
 VARS=NO_COLOR=1 shot no-colour 120x40 "" -ex 'break 1.z' -ex 'goto 9 1.pattern'
 shot help 120x40 "?" -ex 'goto 9 1.pattern'
 shot palette 120x40 "\x10pat" -ex 'goto 9 1.pattern'
+
+# The picture on top of README.md: its five minutes, with the heads silenced that bring the name.
+model=tests/models/demo prompt='When Mary and John went to the store, John gave a drink to'
+shot circuit 120x40 ":patch 2.z[0:5] zero\r" -ex 'layout default' -ex finish -ex 'attn 2 0 1 4'

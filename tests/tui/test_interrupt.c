@@ -128,7 +128,12 @@ static void test_ctrl_c(void **state)
     const char *place = strchr(said, '#');
     int position = place ? (int)strtol(place + 1, NULL, 10) : 0;
     assert_in_range(position, 0, TOKENS - 2);
-    /* The prompt is back, values can be read, and continue goes on from there. */
+    /* Pressed again at the prompt, which comes at once: it gives the line up, and no more. */
+    type(fd, "\003");
+    expect(fd, "(midpass) ");
+    type(fd, "print 40 +\003");
+    expect(fd, "(midpass) ");
+    /* Values can be read, and continue goes on from there. */
     type(fd, "print 40 + 2\n");
     expect(fd, "= 42");
     char line[80];
@@ -158,12 +163,20 @@ static void test_ctrl_c(void **state)
     expect(fd, "script:3: stopped");
     expect(fd, "(midpass) ");
     assert_null(strstr(said, "went on"));
-    type(fd, "undo\n");
+    /* So does a breakpoint's list, which says where it was. */
+    type(fd,
+         "break 0.z at 1\ncommands\necho listed\\n\ngoto -1 logits\nend\ngoto 0 0.z\ncontinue\n");
+    expect(fd, "\nlisted\r\n");
+    usleep(300000);
+    type(fd, "\003");
+    expect(fd, "command 2 (goto -1 logits): stopped");
+    type(fd, "delete\ninfo breakpoints\n");
+    expect(fd, "no breakpoints");
+    type(fd, "undo 4\n");
     expect(fd, "undid: patch 0.z");
     type(fd, "print 2 * 21\n");
     expect(fd, "= 42");
     expect(fd, "(midpass) ");
-    usleep(300000); /* readline waits by then */
     type(fd, "\003");
     expect(fd, "(midpass) "); /* at the prompt: the line is given up, and no more */
     type(fd, "quit 3\n");

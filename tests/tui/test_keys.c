@@ -134,8 +134,9 @@ static void test_random_keys(void **s)
     pty_open(&p, argv, environment, 120, 40);
     pty_expect(&p, "tok 0/6");
     for (int i = 0; i < n; i++) {
+        /* Two columns at least: libvterm 0.1 reads beyond its line where there is one. */
         if (draw(20) == 0)
-            pty_resize(&p, 1 + (int)draw(draw(4) ? 150 : 25), 1 + (int)draw(draw(4) ? 50 : 8));
+            pty_resize(&p, 2 + (int)draw(draw(4) ? 150 : 25), 1 + (int)draw(draw(4) ? 50 : 8));
         else
             type_some(&p, trail, sizeof trail);
         if (draw(8) == 0)
@@ -165,7 +166,11 @@ static void test_random_keys(void **s)
     /* It still answers: in the console q is a letter, so leave that first. */
     pty_type(&p, ":quit\r");
     int status = pty_wait(&p);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        pty_settle(&p, 200);
+        pty_print(&p);
+        fail_msg("after the last key: status %x; the last: %s", (unsigned)status, trail);
+    }
     assert_true(pty_restored(&p));
     pty_close(&p);
     free(model);

@@ -218,18 +218,18 @@ static void test_attention_pooled(void **state)
     must(trace_read(&f.session.trace, op, 0, N, 0, H, N, all, &f.err), &f);
     show(&f, p, 60, 20);
     struct attention_scan *scans[] = {&a->large, &a->strip};
-    assert_true(a->strip.spec.n_heads > 0 && a->large.spec.rows < N);
+    assert_true(a->strip.spec.n_heads > 0 && a->large.spec.region.rows < N);
     for (int i = 0; i < 2; i++) {
-        const struct scan_spec *s = &scans[i]->spec;
-        for (int h = 0; h < s->n_heads; h++)
+        const struct map_region *s = &scans[i]->spec.region;
+        for (int h = 0; h < scans[i]->spec.n_heads; h++)
             for (int r = 0; r < s->rows; r++)
                 for (int c = 0; c < s->columns; c++) {
                     float most = -INFINITY;
                     for (int q = r * N / s->rows; q < (r + 1) * N / s->rows; q++)
                         for (int k = c * N / s->columns; k < (c + 1) * N / s->columns; k++)
                             if (k <= q)
-                                most = fmaxf(most, all[(scans[i]->heads[h] * N + q) * N + k]);
-                    float got = scans[i]->cells[(h * s->rows + r) * s->columns + c];
+                                most = fmaxf(most, all[(scans[i]->map.heads[h] * N + q) * N + k]);
+                    float got = scans[i]->map.cells[(h * s->rows + r) * s->columns + c];
                     if (got != most && !(isinf(got) && isinf(most)))
                         fail_msg("scan %d head %d cell %d %d: %g instead of %g", i, h, r, c,
                                  (double)got, (double)most);
@@ -432,6 +432,33 @@ static void test_ranks(void **state)
 }
 
 /* ---- lens ---- */
+
+/* e, on each line of the residual stream and of the lens, is a patch of what the line shows. */
+static void test_edit_of_a_line(void **state)
+{
+    static const struct panel_kind *const kinds[] = {&panel_residual, &panel_lens};
+    struct fixture f;
+    open_model(&f, *state, TOKENS);
+    int L = f.session.model.program.n_layers;
+    for (int k = 0; k < 2; k++) {
+        struct panel *p = open_panel(&f, kinds[k]);
+        for (int l = 0; l < L; l++) {
+            float x[4096];
+            f.view.selection.position = 3;
+            f.view.selection.layer = l;
+            show(&f, p, 90, 24);
+            assert_int_equal(press(&f, p, 'e'), KEY_PROMPT);
+            text_add(&f.line, "zero");
+            command(&f, f.line.data);
+            read_at(&f, SITE_RESID_POST, l, 3, x);
+            for (int i = 0; i < f.session.model.config.d_model; i++)
+                assert_true(x[i] == 0);
+            command(&f, "undo");
+        }
+        shut_panel(&f, p);
+    }
+    close_model(&f);
+}
 
 static void test_lens(void **state)
 {
@@ -740,6 +767,8 @@ int main(void)
         {"ranks", test_ranks, NULL, NULL, NULL},
         {"lens, llama", test_lens, NULL, NULL, llama},
         {"lens, pythia", test_lens, NULL, NULL, pythia},
+        {"edit of a line, gpt2", test_edit_of_a_line, NULL, NULL, gpt2},
+        {"edit of a line, pythia", test_edit_of_a_line, NULL, NULL, pythia},
         {"lens, before and after", test_lens_before_and_after, NULL, NULL, gpt2},
         {"value, gpt2", test_value, NULL, NULL, gpt2},
         {"value, qwen3", test_value, NULL, NULL, qwen3},

@@ -114,6 +114,37 @@ static void test_steps_by_key(void **s)
     quit(&p);
 }
 
+static void test_a_command_shows_the_newest_lines(void **s)
+{
+    struct pty p;
+    (void)s;
+    open_ids(&p, 120, 40);
+    pty_type(&p, ":help\r:focus console\r");
+    pty_expect(&p, "help COMMAND tells more");
+    pty_type(&p, "\033[5~");
+    pty_expect(&p, "more, End shows them");
+    pty_type(&p, "echo here\r");
+    pty_expect_gone(&p, "more, End shows them");
+    pty_expect(&p, "here");
+    pty_type(&p, "quit\r");
+    assert_int_equal(WEXITSTATUS(pty_wait(&p)), 0);
+    pty_close(&p);
+}
+
+static void test_undoes_by_key(void **s)
+{
+    struct pty p;
+    (void)s;
+    open_ids(&p, 120, 40);
+    pty_type(&p, "f");
+    pty_expect(&p, "logits");
+    pty_type(&p, ":patch 1.z zero\r");
+    pty_expect(&p, "changed 6 rows");
+    pty_type(&p, "u");
+    pty_expect(&p, "undid: patch 1.z zero");
+    quit(&p);
+}
+
 static void test_breaks_and_continues(void **s)
 {
     struct pty p;
@@ -316,6 +347,18 @@ static void test_answers_while_something_runs(void **s)
     quit(&p);
 }
 
+static void test_ids_of_any_length(void **s)
+{
+    char ids[6000];
+    char *argv[] = {(char *)program(), "--ids", ids, SMALL_MODEL, NULL};
+    struct pty p;
+    (void)s;
+    snprintf(ids, sizeof ids, "1 5%*s", (int)sizeof ids - 4, "9");
+    pty_open(&p, argv, environment(NULL), 120, 40);
+    pty_expect(&p, "tok 0/3");
+    quit(&p);
+}
+
 /* Seconds of work: a condition that takes long at every place and never holds. */
 static void start_long_work(struct pty *p)
 {
@@ -337,8 +380,10 @@ static void test_interrupt_stops_work(void **s)
         skip();
     start_long_work(&p);
     pty_expect(&p, "Ctrl-C stops");
+    pty_expect_gone(&p, "kv 0 B"); /* the memory panel goes on meanwhile */
+    pty_expect(&p, "Ctrl-C stops");
     pty_type(&p, "\003");
-    pty_expect(&p, ": stopped");
+    pty_expect(&p, "stopped"); /* behind the place, if one was reached */
     pty_expect_gone(&p, "Ctrl-C stops");
     pty_type(&p, "rt");
     pty_settle(&p, 100);
@@ -478,6 +523,14 @@ static void test_unsuited_terminals_get_the_prompt(void **s)
     }
 }
 
+/* A small system describes the common terminals alone. */
+static bool is_described(const char *term)
+{
+    char line[80];
+    snprintf(line, sizeof line, "infocmp %s >/dev/null 2>&1", term + strlen("TERM="));
+    return system(line) == 0;
+}
+
 static void test_many_terminals(void **s)
 {
     static const char *const names[] = {"TERM=xterm",  "TERM=linux", "TERM=vt100",
@@ -488,6 +541,10 @@ static void test_many_terminals(void **s)
     (void)s;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *const extra[] = {names[i], NULL};
+        if (i > 0 && !is_described(names[i])) {
+            print_message("%s is not described here\n", names[i]);
+            continue;
+        }
         pty_open(&p, argv, environment(extra), 80, 24);
         pty_expect(&p, "tok 0/3");
         pty_type(&p, "s");
@@ -569,6 +626,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(test_##name, folder_set_up, folder_tear_down)
         TEST(opens_and_quits),
         TEST(steps_by_key),
+        TEST(a_command_shows_the_newest_lines),
+        TEST(undoes_by_key),
         TEST(breaks_and_continues),
         TEST(edits_and_takes_back),
         TEST(chooses_heads),
@@ -581,6 +640,7 @@ int main(void)
         TEST(tiny_terminal_can_be_left),
         TEST(small_sizes_are_usable),
         TEST(answers_while_something_runs),
+        TEST(ids_of_any_length),
         TEST(interrupt_stops_work),
         TEST(quits_while_something_runs),
         TEST(signals_leave_a_sound_terminal),

@@ -191,6 +191,26 @@ static void help_tells_of_all(void **state)
 
 /* ---- moving ---- */
 
+/* The numbers are those of the pattern's own rows. */
+static void maps(void **state)
+{
+    struct fixture *f = *state;
+    refuse(f, "map 0.pattern", 5, "no prompt yet");
+    say(f, "run the cat sat in a mat");
+    refuse(f, "map 0.pattern", 5, "no queries there that are computed");
+    say(f, "finish");
+    refuse(f, "map", 4, "a pattern is expected");
+    refuse(f, "map 0.z", 5, "a map is of a pattern");
+    refuse(f, "map 0.pattern[::2]", 5, "have no gaps");
+    refuse(f, "map 0.pattern 3x", 15, "a size is ROWSxCOLUMNS");
+    expect(f, "map 0.pattern[1] 1x1", "L0H1  queries 0-5 down, keys 0-5 across");
+    expect(f, "map 0.pattern[1] 1x1", " 1.0000\n"); /* the first query sees itself alone */
+    expect(f, "map 0.pattern[1,0:2,4:] 2x2", "       -       -\n");
+    say(f, "patch 0.pattern[2,1] at 4 = 0.8125");
+    expect(f, "map 0.pattern[2,4,1]", " 0.8125\n");
+    say(f, "delete patch");
+}
+
 static void motions(void **state)
 {
     struct fixture *f = *state;
@@ -619,6 +639,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_found),
         TEST(help_tells_of_all),
+        TEST(maps),
         TEST(motions),
         TEST(generating),
         TEST(printing),

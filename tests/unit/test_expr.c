@@ -555,25 +555,19 @@ static void what_an_expression_names(void **state)
     struct ledger *l = f->scope.ledger;
     struct source source;
     struct pick picks[4];
-    enum site site;
-    int layer;
     bool found;
     struct expr *e = expr_parse(l, "norm(5.z[0]) + 6.pattern", 24, 1, NULL);
-    assert_true(expr_site(e, 0, &site, &layer) && site == SITE_Z && layer == 5);
-    assert_true(expr_site(e, 1, &site, &layer) && site == SITE_PATTERN && layer == 6);
-    assert_false(expr_site(e, 2, &site, &layer));
-    assert_true(expr_is_here(e));
+    assert_false(expr_reads_dot(e));
     assert_true(expr_slice(e, &f->scope, &found, &source, picks, NULL) && !found);
     expr_close(e);
     e = expr_parse(l, "5.z[1:3,0]", 10, 1, NULL);
-    assert_false(expr_is_here(e));
     assert_true(expr_slice(e, &f->scope, &found, &source, picks, NULL) && found);
     assert_int_equal(source.site, SITE_Z);
     assert_true(picks[0].first == 1 && picks[0].count == 2 && picks[1].drop);
     assert_int_equal(picks[2].count, 3);
     expr_close(e);
     e = expr_parse(l, "max(.) > 1", 10, 1, NULL);
-    assert_true(expr_is_here(e));
+    assert_true(expr_reads_dot(e));
     expr_close(e);
     for (int i = 0; expr_function_name(i); i++)
         assert_memory_equal(expr_function_help(i), expr_function_name(i),

@@ -372,6 +372,37 @@ static void test_the_plan_keeps_its_word(void **state)
     remove_model(folder);
 }
 
+/* Where all would fit, checkpoints leave most of the room to others; the run does as planned. */
+static void test_checkpoints_are_modest(void **state)
+{
+    (void)state;
+    char folder[64];
+    make_long_model(folder);
+    static int32_t prompt[20000];
+    for (int i = 0; i < 20000; i++)
+        prompt[i] = i * i % 40;
+    struct fixture a;
+    struct plan p;
+    open_model(&a, folder, (struct session_options){0});
+    plan_make(&p, &a.s.model, 20000, a.s.backend->chunk, ledger_total(a.ledger));
+    int L = a.s.model.config.n_layers;
+    close_model(&a);
+    /* At every layer they are a third of what grows, so that they are over their part. */
+    size_t every = plan_bytes(&p, 20000, 1), widest = plan_bytes(&p, 20000, L);
+    size_t ample = p.weights + PLAN_CHECKPOINTS_PART * every;
+    assert_int_equal(plan_stride(&p, 20000, ample), 1);
+    assert_true(plan_stride(&p, 20000, every) > 1);
+    assert_int_equal(plan_stride(&p, 20000, widest), L);
+    const size_t budgets[] = {ample, every};
+    for (int i = 0; i < 2; i++) {
+        open_model(&a, folder, (struct session_options){.budget = budgets[i]});
+        free(all_logits(&a, prompt, 20000));
+        assert_int_equal(a.s.trace.stride, plan_stride(&p, 20000, budgets[i]));
+        close_model(&a);
+    }
+    remove_model(folder);
+}
+
 static void test_crossing_the_original_length(void **state)
 {
     (void)state;
@@ -465,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_cap_changes_no_bit_and_limit_costs_nothing),
         cmocka_unit_test(test_short_memory_widens_the_stride),
         cmocka_unit_test(test_the_plan_keeps_its_word),
+        cmocka_unit_test(test_checkpoints_are_modest),
         cmocka_unit_test(test_crossing_the_original_length),
         cmocka_unit_test_setup_teardown(test_stops_when_told, setup, teardown),
         cmocka_unit_test(test_every_failing_allocation),

@@ -160,14 +160,12 @@ static bool read_strip(struct attention_panel *a, struct session *s, uint64_t st
         return false;
     for (int i = 0; i < p->n_tiles; i++)
         heads[i] = p->first_head + i;
-    struct scan_spec spec = {.stamp = stamp,
-                             .layer = a->layer,
-                             .q1 = a->n,
-                             .k1 = a->n,
-                             .rows = numeric_least(a->n, heatmap_rows(t, p->tile_h)),
-                             .columns = numeric_least(a->n, p->tile_w),
-                             .n_heads = p->n_tiles};
-    bool ok = scan_set(&a->strip, &spec, heads, err) &&
+    struct scan_spec spec = {.stamp = stamp, .layer = a->layer, .n_heads = p->n_tiles};
+    spec.region = (struct map_region){.q1 = a->n,
+                                      .k1 = a->n,
+                                      .rows = numeric_least(a->n, heatmap_rows(t, p->tile_h)),
+                                      .columns = numeric_least(a->n, p->tile_w)};
+    bool ok = scan_set(&a->strip, s, &spec, heads, err) &&
               scan_run(&a->strip, s, deadline, &a->reading, err);
     mem_free(s->ledger, heads);
     return ok;
@@ -179,16 +177,9 @@ static bool read_maps(struct attention_panel *a, struct session *s, uint64_t sta
     const struct attention_place *p = &a->place;
     if (p->columns == 0)
         return true;
-    struct scan_spec spec = {.stamp = stamp,
-                             .layer = a->layer,
-                             .q0 = a->q0,
-                             .q1 = a->q1,
-                             .k0 = a->k0,
-                             .k1 = a->k1,
-                             .rows = p->rows,
-                             .columns = p->columns,
-                             .n_heads = p->n_maps};
-    return read_labels(a, s, stamp, err) && scan_set(&a->large, &spec, a->maps, err) &&
+    struct scan_spec spec = {.stamp = stamp, .layer = a->layer, .n_heads = p->n_maps};
+    spec.region = (struct map_region){a->q0, a->q1, a->k0, a->k1, p->rows, p->columns};
+    return read_labels(a, s, stamp, err) && scan_set(&a->large, s, &spec, a->maps, err) &&
            scan_run(&a->large, s, deadline, &a->reading, err);
 }
 
@@ -208,18 +199,19 @@ static bool read_edges(struct attention_panel *a, struct session *s, uint64_t st
 {
     bool from = a->mode == ATTENTION_FROM;
     struct scan_spec spec = {.stamp = stamp, .layer = a->layer, .n_heads = 1};
-    spec.q0 = from ? a->query : a->key;
-    spec.q1 = from ? a->query + 1 : a->n;
-    spec.k0 = from ? 0 : a->key;
-    spec.k1 = from ? a->query + 1 : a->key + 1;
-    spec.rows = spec.q1 - spec.q0;
-    spec.columns = spec.k1 - spec.k0;
-    int n = spec.rows * spec.columns, room = a->place.h - 1;
+    struct map_region *r = &spec.region;
+    r->q0 = from ? a->query : a->key;
+    r->q1 = from ? a->query + 1 : a->n;
+    r->k0 = from ? 0 : a->key;
+    r->k1 = from ? a->query + 1 : a->key + 1;
+    r->rows = r->q1 - r->q0;
+    r->columns = r->k1 - r->k0;
+    int n = r->rows * r->columns, room = a->place.h - 1;
     a->n_edges = a->n_edge_labels = 0;
     a->edges_of = a->mode;
     if (!numeric_label(s, s->trace.ids[a->query], a->query_label, err) ||
         !numeric_label(s, s->trace.ids[a->key], a->key_label, err) ||
-        !scan_set(&a->list, &spec, &a->head, err) ||
+        !scan_set(&a->list, s, &spec, &a->head, err) ||
         !scan_run(&a->list, s, deadline, &a->reading, err))
         return false;
     struct edge *edges = mem_resize(s->ledger, MEM_VIEWS, a->edges, (size_t)n * sizeof *edges, err);
@@ -227,8 +219,8 @@ static bool read_edges(struct attention_panel *a, struct session *s, uint64_t st
         return false;
     a->edges = edges;
     for (int i = 0; i < n; i++) /* what was not read yet, or cannot be seen, is no edge */
-        if (!(isinf(a->list.cells[i]) && a->list.cells[i] < 0))
-            edges[a->n_edges++] = (struct edge){(from ? 0 : a->key) + i, a->list.cells[i]};
+        if (!(isinf(a->list.map.cells[i]) && a->list.map.cells[i] < 0))
+            edges[a->n_edges++] = (struct edge){(from ? 0 : a->key) + i, a->list.map.cells[i]};
     qsort(edges, (size_t)a->n_edges, sizeof *edges, by_weight);
     a->edge_at = numeric_clamp(a->edge_at, 0, a->n_edges - 1);
     a->edge_top = numeric_scroll(a->edge_top, a->edge_at, a->n_edges, room);
@@ -282,6 +274,9 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
     uint64_t stamp = numeric_stamp(panel->view);
     bool ok = a->mode == ATTENTION_MAP ? read_maps(a, s, stamp, deadline, err)
                                        : read_edges(a, s, stamp, deadline, err);
+    const struct map *m = a->mode == ATTENTION_MAP ? &a->large.map : &a->list.map;
+    a->read = m->next;
+    a->read_of = a->reading ? m->region.q1 : 0;
     if (ok && !a->reading)
         ok = read_strip(a, s, stamp, deadline, err);
     panel->more = ok && a->reading;
@@ -298,7 +293,9 @@ static void title(const struct panel *p, struct text *out)
         text_printf(out, "  q %d-%d k %d-%d", a->q0, a->q1 - 1, a->k0, a->k1 - 1);
     if (a->n_chosen > a->place.n_maps && a->mode == ATTENTION_MAP)
         text_printf(out, "  +%d more", a->n_chosen - a->place.n_maps);
-    if (a->reading)
+    if (a->reading && a->read_of > 0)
+        text_printf(out, "  reading %d of %d", a->read, a->read_of);
+    else if (a->reading)
         text_add(out, "  reading");
 }
 

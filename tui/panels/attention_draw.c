@@ -51,8 +51,8 @@ static void draw_strip(const struct attention_panel *a, struct region r)
         draw_name(a, r, i);
         if (!cells)
             continue;
-        struct heatmap m = {.rows = s->spec.rows,
-                            .columns = s->spec.columns,
+        struct heatmap m = {.rows = s->spec.region.rows,
+                            .columns = s->spec.region.columns,
                             .values = cells,
                             .scale = HEAT_UNIT,
                             .cursor_row = -1,
@@ -121,7 +121,8 @@ static void draw_maps(const struct attention_panel *a, struct region r)
                             .scale = HEAT_UNIT,
                             .cursor_row = row,
                             .cursor_column = column};
-        if (!cells || a->large.spec.rows != p->rows || a->large.spec.columns != p->columns)
+        if (!cells || a->large.spec.region.rows != p->rows ||
+            a->large.spec.region.columns != p->columns)
             continue;
         if (p->head_h > 0)
             region_printf(r, i * p->each_w, p->y,
@@ -186,14 +187,15 @@ static void draw_info(const struct attention_panel *a, struct region r)
             snprintf(q, sizeof q, "%d-%d", qa, qb);
         if (kb > ka)
             snprintf(k, sizeof k, "%d-%d", ka, kb);
-        bool there = cells && a->large.spec.rows == p->rows && a->large.spec.columns == p->columns;
+        bool there = cells && a->large.spec.region.rows == p->rows &&
+                     a->large.spec.region.columns == p->columns;
         float value = there ? cells[row * p->columns + column] : -INFINITY;
         if (isinf(value) && value < 0)
             snprintf(number, sizeof number, "%s",
-                     ka > qb               ? "not seen"
-                     : qa >= a->known      ? "not computed"
-                     : qa >= a->large.next ? "not read yet"
-                                           : "none");
+                     ka > qb                   ? "not seen"
+                     : qa >= a->known          ? "not computed"
+                     : qa >= a->large.map.next ? "not read yet"
+                                               : "none");
         else
             numeric_format((double)value, 7, number);
         snprintf(what, sizeof what, "%sH%d  q %s  k %s", qb > qa || kb > ka ? "max  " : "", a->head,
@@ -225,6 +227,6 @@ void attention_draw(const struct panel *panel, struct region r, bool focused)
     if (a->place.info && a->mode == ATTENTION_MAP)
         draw_info(a, region_part(r, 0, r.h - 1, r.w, 1));
     else if (a->place.info && a->reading)
-        region_printf(r, 0, r.h - 1, theme_style(t, ROLE_DIM), "read %d of %d", a->list.next,
-                      a->list.spec.q1);
+        region_printf(r, 0, r.h - 1, theme_style(t, ROLE_DIM), "read %d of %d", a->list.map.next,
+                      a->list.spec.region.q1);
 }

@@ -46,6 +46,7 @@ struct attention_panel {
     struct attention_place place;
     struct attention_scan strip, large, list;
     bool reading;                /* there is more */
+    int read, read_of;           /* queries of the large maps, while there are more; of 0: all */
     char (*labels)[LABEL_BYTES]; /* of rows, then of columns */
     int label_rows, label_columns;
     uint64_t labels_of; /* what they were made for */

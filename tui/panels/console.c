@@ -94,11 +94,6 @@ void scrollback_add(struct scrollback *s, enum said what, const char *text, size
     }
 }
 
-int scrollback_lines(const struct scrollback *s)
-{
-    return s->n;
-}
-
 const char *scrollback_line(const struct scrollback *s, int i, enum said *what)
 {
     const struct said_line *line = &s->line[(s->first + i) % SCROLLBACK_LINES];

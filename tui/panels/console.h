@@ -12,7 +12,6 @@ struct scrollback *scrollback_open(struct ledger *l, struct error *err);
 void scrollback_close(struct scrollback *s); /* NULL is fine */
 /* Adds text, split at line feeds, made safe. Without memory the oldest lines go. */
 void scrollback_add(struct scrollback *s, enum said what, const char *text, size_t n);
-int scrollback_lines(const struct scrollback *s);
 /* The i-th line, 0 the oldest. */
 const char *scrollback_line(const struct scrollback *s, int i, enum said *what);
 

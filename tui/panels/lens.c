@@ -257,7 +257,6 @@ static enum key_result key_pressed(struct panel *panel, int key, struct text *li
 {
     struct lens_panel *p = (struct lens_panel *)panel;
     struct selection *sel = &panel->view->selection;
-    (void)line;
     if (p->n_lines == 0)
         return KEY_IGNORED;
     switch (key) {
@@ -298,6 +297,12 @@ static enum key_result key_pressed(struct panel *panel, int key, struct text *li
     case 'f':
         sel->follow = true;
         return KEY_SHARED;
+    case 'e': {
+        int index = lens_index(p, p->line);
+        text_printf(line, "patch %d.%s at %d ", index / 2, index % 2 ? "resid_post" : "resid_mid",
+                    p->position);
+        return KEY_PROMPT;
+    }
     default:
         return KEY_IGNORED;
     }
@@ -357,6 +362,7 @@ static const struct key_help keys[] = {
     {"< >", "the position before, after"},
     {"a", "after attention, too"},
     {"f", "follow the debugger's cursor"},
+    {"e", "patch the residual that is read"},
     {NULL, NULL},
 };
 

@@ -207,6 +207,7 @@ const struct panel_kind panel_memory = {
     .min_w = 20,
     .min_h = 1,
     .refresh = refresh,
+    .live = true,
     .draw = draw,
     .title = title,
     .key = key,

@@ -237,6 +237,10 @@ static enum key_result key_pressed(struct panel *panel, int key, struct text *li
         else
             text_printf(line, "goto %d %d.resid_post", p->position, p->line - 1);
         return KEY_COMMAND;
+    case 'e':
+        text_printf(line, "patch %d.%s at %d ", p->line > 0 ? p->line - 1 : 0,
+                    p->line > 0 ? "resid_post" : "resid_pre", p->position);
+        return KEY_PROMPT;
     default:
         return KEY_IGNORED;
     }
@@ -286,6 +290,7 @@ static const struct key_help keys[] = {
     {"x", "the token that came, instead of the chosen one"},
     {"f", "follow the debugger's cursor"},
     {"Enter", "go there"},
+    {"e", "patch it"},
     {NULL, NULL},
 };
 
