@@ -10,7 +10,8 @@ static void add_header(struct text *t, const struct value *v)
     text_printf(t, "{'descr': '%s', 'fortran_order': False, 'shape': (",
                 v->n_dims == 0 ? "<f8" : "<f4");
     for (int i = 0; i < v->n_dims; i++)
-        text_printf(t, "%zu,%s", v->dims[i], i + 1 < v->n_dims ? " " : "");
+        text_printf(t, i > 0 ? ", %zu" : "%zu", v->dims[i]);
+    text_add(t, v->n_dims == 1 ? "," : ""); /* as Python writes a tuple */
     text_add(t, "), }");
     while ((10 + t->n + 1) % 64 != 0 && !t->failed)
         text_add(t, " ");

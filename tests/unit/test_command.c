@@ -428,7 +428,7 @@ static void saves(void **state)
     assert_memory_equal(npy, "\x93NUMPY\x01\x00", 8);
     assert_int_equal(n, 128 + 3 * 5 * 4);
     assert_non_null(
-        strstr(npy + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5,), }"));
+        strstr(npy + 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 5), }"));
     assert_int_equal(npy[127], '\n');
     mem_free(f->ledger, npy);
     snprintf(line, sizeof line, "save norm(1.z) \"%s\"", in("a name.npy"));
