@@ -26,16 +26,18 @@ struct wish {
 static bool take_size(struct arguments *a, struct map_region *m, struct error *err)
 {
     struct arguments rest = *a;
-    char word[64];
-    int used = 0;
+    char word[64], *by, *end;
     m->rows = m->columns = SIDE;
     if (!arguments_last(&rest, "a size", word, sizeof word, NULL) ||
         !isdigit((unsigned char)*word) || word[strspn(word, "0123456789")] != 'x')
         return true;
-    if (sscanf(word, "%5dx%5d%n", &m->rows, &m->columns, &used) != 2 || word[used] != '\0' ||
-        m->rows < 1 || m->columns < 1 || m->rows > SIDE_MOST || m->columns > SIDE_MOST)
+    long rows = strtol(word, &by, 10);
+    long columns = isdigit((unsigned char)by[1]) ? strtol(by + 1, &end, 10) : 0;
+    if (rows < 1 || rows > SIDE_MOST || columns < 1 || columns > SIDE_MOST || *end != '\0')
         return error_at(err, ERR_USAGE, (int)rest.n + 1,
                         "a size is ROWSxCOLUMNS, each 1 to %d: \"%.20s\" is none", SIDE_MOST, word);
+    m->rows = (int)rows;
+    m->columns = (int)columns;
     *a = rest;
     return true;
 }
@@ -75,7 +77,7 @@ static bool read_wish(struct console *c, struct arguments *a, struct wish *w, st
     struct pick picks[4];
     struct text text;
     bool found = false;
-    int column = arguments_column(a), head_end;
+    int column = arguments_column(a), head_end = 0;
     if (!take_file(c, a, w->file, sizeof w->file, err) || !take_size(a, &w->region, err))
         return false;
     if (arguments_end(a))
