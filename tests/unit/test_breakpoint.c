@@ -3,6 +3,7 @@
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
 #include "tests/support/checkpoints.h"
+#include "tests/support/prompted.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,40 +12,11 @@
 #define TOKENS 29
 #define MOST   4000
 
-struct fixture {
-    struct ledger *ledger;
-    struct session s;
-    struct error err;
-};
-
 struct place {
     int position, op;
 };
 
-static void open_model(struct fixture *f, const char *name, int chunk)
-{
-    char path[300];
-    int32_t ids[TOKENS];
-    memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
-    f->ledger = ledger_open();
-    struct session_options o = {.n_threads = 1, .trace.chunk = chunk};
-    if (!session_open(&f->s, f->ledger, path, &o, &f->err))
-        fail_msg("%s", f->err.text);
-    int n = f->s.model.config.n_ctx < TOKENS ? f->s.model.config.n_ctx : TOKENS;
-    for (int i = 0; i < n; i++)
-        ids[i] = (int32_t)((i * i * 7 + i + 2) % f->s.model.config.n_vocab);
-    if (!session_prompt_ids(&f->s, ids, n, &f->err))
-        fail_msg("%s", f->err.text);
-}
-
-static void close_model(struct fixture *f)
-{
-    session_close(&f->s);
-    assert_int_equal(ledger_close(f->ledger), 0);
-}
-
-static int add(struct fixture *f, enum site site, int first_layer, int last_layer, int first,
+static int add(struct prompted *f, enum site site, int first_layer, int last_layer, int first,
                int last, const char *condition)
 {
     struct breakpoint_spec spec = {.site = site,
@@ -60,7 +32,7 @@ static int add(struct fixture *f, enum site site, int first_layer, int last_laye
 }
 
 /* Every place, in order, at which one breakpoint of the list stops, by reading each value. */
-static int every_stop(struct fixture *f, struct place *out)
+static int every_stop(struct prompted *f, struct place *out)
 {
     struct session *s = &f->s;
     int n = 0, positions = s->trace.n_ids;
@@ -93,7 +65,7 @@ static int every_stop(struct fixture *f, struct place *out)
     return n;
 }
 
-static int continue_all(struct fixture *f, struct place *out)
+static int continue_all(struct prompted *f, struct place *out)
 {
     int n = 0;
     for (;;) {
@@ -109,7 +81,7 @@ static int continue_all(struct fixture *f, struct place *out)
     }
 }
 
-static void add_some(struct fixture *f)
+static void add_some(struct prompted *f)
 {
     int L = f->s.model.config.n_layers;
     assert_int_not_equal(add(f, SITE_PATTERN, 0, L - 1, 0, INT32_MAX, "max(.[0]) > 0.6"), 0);
@@ -129,14 +101,14 @@ static void add_some(struct fixture *f)
 static void test_same_stops(void **state)
 {
     static struct place want[MOST], got[MOST];
-    struct fixture f;
-    open_model(&f, *state, 512);
+    struct prompted f;
+    prompted_open(&f, TOKENS, *state, 512);
     add_some(&f);
     int n = every_stop(&f, want);
-    close_model(&f);
+    prompted_close(&f);
     static const int chunks[] = {512, 7, 1};
     for (int i = 0; i < 3; i++) {
-        open_model(&f, *state, chunks[i]);
+        prompted_open(&f, TOKENS, *state, chunks[i]);
         add_some(&f);
         int m = continue_all(&f, got);
         if (m != n)
@@ -156,7 +128,7 @@ static void test_same_stops(void **state)
         assert_true(session_reverse_continue(&f.s, 1, &f.err));
         assert_int_equal(f.s.stopped_by, 0);
         assert_int_equal(f.s.op, -1);
-        close_model(&f);
+        prompted_close(&f);
     }
     assert_true(n > 1);
 }
@@ -165,11 +137,11 @@ static void test_same_stops(void **state)
 static void test_same_stops_after_an_edit(void **state)
 {
     static struct place want[MOST], got[MOST];
-    struct fixture f;
+    struct prompted f;
     struct value x;
     int counts[2];
     for (int by_chunks = 0; by_chunks < 2; by_chunks++) {
-        open_model(&f, *state, 512);
+        prompted_open(&f, TOKENS, *state, 512);
         int L = f.s.model.config.n_layers, n = f.s.trace.n_ids;
         add_some(&f);
         if (by_chunks && !trace_compute(&f.s.trace, n - 4, &f.err))
@@ -186,7 +158,7 @@ static void test_same_stops_after_an_edit(void **state)
                                   .operand = &x};
         assert_int_not_equal(patches_add(&f.s.patches, &spec, &f.err), 0);
         counts[by_chunks] = by_chunks ? continue_all(&f, got) : every_stop(&f, want);
-        close_model(&f);
+        prompted_close(&f);
     }
     assert_int_equal(counts[0], counts[1]);
     for (int k = 0; k < counts[0]; k++)
@@ -198,8 +170,8 @@ static void test_same_stops_after_an_edit(void **state)
 static void test_counts(void **state)
 {
     (void)state;
-    struct fixture f;
-    open_model(&f, "llama", 512);
+    struct prompted f;
+    prompted_open(&f, TOKENS, "llama", 512);
     int one = add(&f, SITE_Z, 0, 0, 0, INT32_MAX, NULL);
     breakpoints_find(&f.s.breakpoints, one, NULL)->ignore = 4;
     assert_true(session_continue(&f.s, 1, &f.err));
@@ -227,16 +199,16 @@ static void test_counts(void **state)
     assert_int_equal(f.s.stopped_by, three);
     assert_int_equal(f.s.trace.n_ids, n + 2);
     assert_int_equal(f.s.position, n + 1);
-    close_model(&f);
+    prompted_close(&f);
 }
 
 static void test_bad_conditions_are_told_at_once(void **state)
 {
     (void)state;
-    struct fixture f;
+    struct prompted f;
     static const char *const bad[] = {
         "", "1 +", ".[99] > 0", ". > 1", "nonsense(.)", "9.z[0]", "$gone > 1", "norm(.) > \"x\""};
-    open_model(&f, "llama", 512);
+    prompted_open(&f, TOKENS, "llama", 512);
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         f.err = (struct error){0};
         if (add(&f, SITE_Z, 0, 0, 0, INT32_MAX, bad[i]))
@@ -254,15 +226,15 @@ static void test_bad_conditions_are_told_at_once(void **state)
     assert_true(breakpoints_condition(&f.s.breakpoints, &f.s, id, NULL, 0, 1, &f.err));
     assert_true(session_reverse_continue(&f.s, 1, &f.err));
     assert_int_equal(f.s.stopped_by, id);
-    close_model(&f);
+    prompted_close(&f);
 }
 
 /* Listings show the condition that holds now. */
 static void test_the_text_follows_the_condition(void **state)
 {
-    struct fixture f;
+    struct prompted f;
     (void)state;
-    open_model(&f, "llama", 8);
+    prompted_open(&f, TOKENS, "llama", 8);
     struct breakpoint_spec spec = {.site = SITE_Z,
                                    .last = INT32_MAX,
                                    .token_id = -1,
@@ -280,22 +252,22 @@ static void test_the_text_follows_the_condition(void **state)
     assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2");
     assert_true(breakpoints_condition(b, &f.s, id, "1", 1, 1, &f.err));
     assert_string_equal(breakpoints_find(b, id, NULL)->text, "0.z at 2 if 1");
-    close_model(&f);
+    prompted_close(&f);
 }
 
 static void test_every_failing_allocation(void **state)
 {
     (void)state;
     for (long n = 1;; n++) {
-        struct fixture f;
-        open_model(&f, "llama", 8);
+        struct prompted f;
+        prompted_open(&f, TOKENS, "llama", 8);
         ledger_fail_after(f.ledger, n);
         bool ok = add(&f, SITE_PATTERN, 0, 1, 0, INT32_MAX, "max(.[0]) > 0.9") &&
                   session_continue(&f.s, 3, &f.err) && session_reverse_continue(&f.s, 1, &f.err);
         ledger_fail_after(f.ledger, 0);
         if (!ok)
             assert_int_equal(f.err.code, ERR_MEMORY);
-        close_model(&f);
+        prompted_close(&f);
         if (ok) {
             assert_true(n > 10);
             return;

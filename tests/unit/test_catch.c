@@ -5,6 +5,7 @@
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
 #include "tests/support/checkpoints.h"
+#include "tests/support/prompted.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -15,40 +16,11 @@
 #define MOST   20000
 #define WATCH  "argmax(0.mlp_out) + (norm(1.mlp_out) > 3)"
 
-struct fixture {
-    struct ledger *ledger;
-    struct session s;
-    struct error err;
-};
-
 struct place {
     int position, op;
 };
 
-static void open_model(struct fixture *f, const char *name, int chunk)
-{
-    char path[300];
-    int32_t ids[TOKENS];
-    memset(f, 0, sizeof *f);
-    snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
-    f->ledger = ledger_open();
-    struct session_options o = {.n_threads = 1, .trace.chunk = chunk};
-    if (!session_open(&f->s, f->ledger, path, &o, &f->err))
-        fail_msg("%s", f->err.text);
-    int n = f->s.model.config.n_ctx < TOKENS ? f->s.model.config.n_ctx : TOKENS;
-    for (int i = 0; i < n; i++)
-        ids[i] = (int32_t)((i * i * 7 + i + 2) % f->s.model.config.n_vocab);
-    if (!session_prompt_ids(&f->s, ids, n, &f->err))
-        fail_msg("%s", f->err.text);
-}
-
-static void close_model(struct fixture *f)
-{
-    session_close(&f->s);
-    assert_int_equal(ledger_close(f->ledger), 0);
-}
-
-static void add(struct fixture *f, enum stop_kind kind)
+static void add(struct prompted *f, enum stop_kind kind)
 {
     struct breakpoint_spec spec = {.kind = kind,
                                    .first = kind == STOP_WATCH,
@@ -61,7 +33,7 @@ static void add(struct fixture *f, enum stop_kind kind)
         fail_msg("%s", f->err.text);
 }
 
-static void patch_infinity(struct fixture *f)
+static void patch_infinity(struct prompted *f)
 {
     struct value x;
     value_init(&x, f->ledger);
@@ -79,7 +51,7 @@ static void patch_infinity(struct fixture *f)
 
 /* ---- looking at every place ---- */
 
-static void read_rows(struct fixture *f, int op, int position, float *out)
+static void read_rows(struct prompted *f, int op, int position, float *out)
 {
     const struct op *o = &f->s.model.program.ops[op];
     bool wide = o->kind == OP_SCORES || o->kind == OP_SOFTMAX;
@@ -88,7 +60,7 @@ static void read_rows(struct fixture *f, int op, int position, float *out)
         fail_msg("%s", f->err.text);
 }
 
-static bool finds_nan(struct fixture *f, int position, int op)
+static bool finds_nan(struct prompted *f, int position, int op)
 {
     const struct op *o = &f->s.model.program.ops[op];
     bool wide = o->kind == OP_SCORES || o->kind == OP_SOFTMAX;
@@ -106,7 +78,7 @@ static bool finds_nan(struct fixture *f, int position, int op)
     return found;
 }
 
-static int32_t best(struct fixture *f, int op, int position)
+static int32_t best(struct prompted *f, int op, int position)
 {
     size_t D = (size_t)f->s.model.config.d_model, V = (size_t)f->s.model.config.n_vocab;
     float *x = malloc((D + V) * sizeof *x);
@@ -118,7 +90,7 @@ static int32_t best(struct fixture *f, int op, int position)
     return e.id;
 }
 
-static double watched(struct fixture *f, int position)
+static double watched(struct prompted *f, int position)
 {
     struct session_scope scope;
     struct value v;
@@ -134,7 +106,7 @@ static double watched(struct fixture *f, int position)
     return x;
 }
 
-static bool should_stop(struct fixture *f, enum stop_kind kind, int position, int op)
+static bool should_stop(struct prompted *f, enum stop_kind kind, int position, int op)
 {
     const struct program *p = &f->s.model.program;
     const struct op *o = &p->ops[op];
@@ -147,7 +119,7 @@ static bool should_stop(struct fixture *f, enum stop_kind kind, int position, in
            watched(f, position) != watched(f, position - 1);
 }
 
-static int every_stop(struct fixture *f, enum stop_kind kind, struct place *out)
+static int every_stop(struct prompted *f, enum stop_kind kind, struct place *out)
 {
     int n = 0;
     if (!trace_compute(&f->s.trace, f->s.trace.n_ids, &f->err) ||
@@ -166,15 +138,15 @@ static void compare(const char *name, enum stop_kind kind)
 {
     static struct place want[MOST];
     static const int chunks[] = {512, 7, 1};
-    struct fixture f;
-    open_model(&f, name, 512);
+    struct prompted f;
+    prompted_open(&f, TOKENS, name, 512);
     if (kind == STOP_NAN)
         patch_infinity(&f);
     int n = every_stop(&f, kind, want);
-    close_model(&f);
+    prompted_close(&f);
     assert_true(n > 0);
     for (int i = 0; i < 3; i++) {
-        open_model(&f, name, chunks[i]);
+        prompted_open(&f, TOKENS, name, chunks[i]);
         if (kind == STOP_NAN)
             patch_infinity(&f);
         add(&f, kind);
@@ -198,7 +170,7 @@ static void compare(const char *name, enum stop_kind kind)
             found++;
         assert_int_equal(found, n);
         assert_int_equal(f.s.op, logits);
-        close_model(&f);
+        prompted_close(&f);
     }
 }
 
@@ -206,13 +178,13 @@ static void compare(const char *name, enum stop_kind kind)
 static void compare_steps(const char *name, enum stop_kind kind)
 {
     static struct place want[MOST];
-    struct fixture f;
-    open_model(&f, name, 512);
+    struct prompted f;
+    prompted_open(&f, TOKENS, name, 512);
     if (kind == STOP_NAN)
         patch_infinity(&f);
     int n = every_stop(&f, kind, want), found = 0;
-    close_model(&f);
-    open_model(&f, name, 512);
+    prompted_close(&f);
+    prompted_open(&f, TOKENS, name, 512);
     if (kind == STOP_NAN)
         patch_infinity(&f);
     add(&f, kind);
@@ -229,7 +201,7 @@ static void compare_steps(const char *name, enum stop_kind kind)
     }
     assert_int_equal(found, n);
     assert_int_equal(f.s.breakpoints.list[0].hits, n);
-    close_model(&f);
+    prompted_close(&f);
 }
 
 static void test_steps(void **state)
@@ -244,8 +216,8 @@ static void test_every_failing_allocation(void **state)
 {
     (void)state;
     for (long n = 1;; n++) {
-        struct fixture f;
-        open_model(&f, "llama", 8);
+        struct prompted f;
+        prompted_open(&f, TOKENS, "llama", 8);
         patch_infinity(&f);
         struct breakpoint_spec watch = {.kind = STOP_WATCH,
                                         .first = 1,
@@ -266,7 +238,7 @@ static void test_every_failing_allocation(void **state)
         ledger_fail_after(f.ledger, 0);
         if (!ok)
             assert_int_equal(f.err.code, ERR_MEMORY);
-        close_model(&f);
+        prompted_close(&f);
         if (ok) {
             assert_true(n > 20);
             return;
