@@ -27,6 +27,9 @@ struct mirror {
     unsigned long used;
 };
 
+#define STORED_NONE    (-1)
+#define STORED_SEVERAL (-2)
+
 /* A kernel that is launched early, and the shared memory that was asked for. */
 struct prepared {
     const void *kernel;
@@ -114,6 +117,9 @@ struct cuda {
     struct mirror mirrors[MIRRORS];
     unsigned long clock;
     struct waiting waiting;
+    /* The position whose keys launches stored that a later one may not have waited for: those since
+     * the last launch that waits for all before it. */
+    int stored;
     unsigned *arrived; /* [ARRIVALS] of single.cu's blocks, 0 between launches */
     /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
      * gate and up, have the same. */
@@ -132,7 +138,7 @@ static inline struct cuda *cuda_of(struct backend *b)
 /* Keeps a failure of the runtime or of cuBLAS; true if there is none. */
 bool cuda_ok(struct cuda *c, cudaError_t e, const char *what);
 bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what);
-/* What a launch says. */
+/* What a launch says, of those that wait for all before them. */
 bool launched(struct cuda *c, const char *what);
 /* Launches what waits; forgets the rounded rows. Whatever reads or writes the device's memory comes
  * after this. */

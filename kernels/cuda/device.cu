@@ -7,6 +7,9 @@
 
 #define CHUNK 2048 /* rows that keep a large GPU busy */
 #define WHY   256
+/* A residual's sum, its norm and the products of that are the most ops that join.cu puts in one
+ * launch: so many come behind the first. */
+#define TOGETHER_OPS 7
 /* Up to this many float operations in the time of one in double, float32 products are summed in
  * double: 2 on an A100 or H100, 32 or 64 on cards for screens. */
 #define DOUBLE_RATIO 4
@@ -33,6 +36,7 @@ bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what)
 
 bool launched(struct cuda *c, const char *what)
 {
+    c->stored = STORED_NONE;
     return cuda_ok(c, cudaGetLastError(), what);
 }
 
@@ -269,6 +273,7 @@ static bool open_device(struct cuda *c, char why[WHY])
     c->n_sm = p.multiProcessorCount;
     c->shared_bytes = p.sharedMemPerBlockOptin;
     c->early = p.major >= 9;
+    c->stored = STORED_NONE;
     c->pooled = open_pool(c);
     int ratio = 0;
     cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
@@ -304,6 +309,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->device = true;
     b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
     b->chunk = CHUNK;
+    b->together = TOGETHER_OPS;
     b->state = c;
     b->close = device_close;
     b->alloc = device_alloc;

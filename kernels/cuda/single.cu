@@ -30,6 +30,7 @@ struct single {
     enum rope_style style;
     float *z, *partial; /* partial: [H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
     unsigned *arrived;
+    bool old; /* the keys before its own were there before the kernel in front began */
     int pos, splits, each; /* keys of a block, a multiple of KEYS */
 };
 
@@ -175,7 +176,8 @@ __global__ void __launch_bounds__(THREADS) single_kernel(const __grid_constant__
         }
     }
     __syncthreads();
-    wait_for_last();
+    if (!s.old)
+        wait_for_last();
     char *stages = (char *)shared + warp * STAGES * STAGE + lane * 16;
     int steps = to > from ? (to - from + KEYS - 1) / KEYS : 0, at = warp;
     auto fetch = [&](int step, char *stage) {
@@ -199,6 +201,8 @@ __global__ void __launch_bounds__(THREADS) single_kernel(const __grid_constant__
 #pragma unroll
     for (int i = 0; i < STAGES; i++)
         fetch(at + i * WARPS, stages + i * STAGE);
+    if (s.old)
+        wait_for_last();
     if (tid < h)
         own_row<T>(s, head, g, own, blockIdx.x == 0, tid, query, key, value);
     __syncthreads();
@@ -346,6 +350,8 @@ void attend_one(struct cuda *c, const struct attention *a, const struct kv_pages
     s.z = z;
     s.partial = (float *)work.data;
     s.arrived = c->arrived;
+    s.old = c->stored == STORED_NONE || c->stored == pos;
+    c->stored = !turn || !turn->stored ? c->stored : s.old ? pos : STORED_SEVERAL;
     s.pos = pos;
     s.splits = splits_of(c, a->n_heads, keys);
     s.each = ((keys + s.splits - 1) / s.splits + KEYS - 1) / KEYS * KEYS;

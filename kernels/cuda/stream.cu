@@ -16,6 +16,7 @@
 
 #define LEAST_WARPS  (NORM_LANES / 32)
 #define MOST_WARPS   16
+#define NEARLY       2                  /* units of a block that may be lost to an uneven turn */
 #define PIECE        512                /* bytes that a warp loads at once */
 #define ANNOUNCED    ((size_t)24 << 20) /* bytes: about half of a large GPU's L2 */
 #define WIDEST       28672              /* inputs */
@@ -285,13 +286,14 @@ bool stream_takes(const struct cuda *c, const struct matrix *w)
            w->n_out > 0 && fits(c, w);
 }
 
-/* As many warps as leave the fewest of them without work in the last turn. */
+/* As many warps as can be, for what they have under way, of those that leave nearly the fewest
+ * without work in the last turn. */
 static int warps_of(int units, int blocks)
 {
     int each = (units + blocks - 1) / blocks, best = MOST_WARPS, least = 1 << 30;
     for (int w = MOST_WARPS; w >= LEAST_WARPS; w--) {
         int turns = (each + w - 1) / w * w;
-        if (turns < least) {
+        if (turns + NEARLY < least) {
             least = turns;
             best = w;
         }
