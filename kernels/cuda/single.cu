@@ -30,7 +30,7 @@ struct single {
     enum rope_style style;
     float *z, *partial; /* partial: [H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
     unsigned *arrived;
-    bool old; /* the keys before its own were there before the kernel in front began */
+    bool old;              /* the keys before its own were there before the kernel in front began */
     int pos, splits, each; /* keys of a block, a multiple of KEYS */
 };
 
