@@ -39,7 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 3 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 4 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -143,6 +143,7 @@ struct backend {
     bool device;      /* memory from alloc() is not the host's */
     enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
     int chunk;        /* rows that it likes to work on at a time */
+    int together; /* of one row, ops behind one that may run with it, if their memory is apart */
     void *state;
 
     void (*close)(struct backend *b);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static bool better(float x, int32_t i, float y, int32_t k)
 {
@@ -74,8 +75,37 @@ int top_tokens(const float *logits, int n_vocab, int n, struct top_entry *out)
     return n;
 }
 
+#define BLOCK 64 /* numbers that are looked at without branches */
+
+/* The largest of a block's magnitudes, as bits. */
+static int32_t block_magnitude(const float *x)
+{
+    int32_t most = 0;
+    for (int i = 0; i < BLOCK; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= INT32_MAX;
+        most = bits > most ? bits : most;
+    }
+    return most;
+}
+
+/* Whether all are finite: no exponent is all ones. */
+static bool all_finite(const float *x, int n)
+{
+    int i = 0;
+    for (; i + BLOCK <= n; i += BLOCK)
+        if (block_magnitude(x + i) >= 0x7f800000)
+            return false;
+    while (i < n && isfinite(x[i]))
+        i++;
+    return i == n;
+}
+
 const char *top_trouble(const float *logits, int n_vocab, char out[80])
 {
+    if (n_vocab > 0 && all_finite(logits, n_vocab))
+        return NULL;
     int n_nan = 0, n_above = 0, n_below = 0;
     for (int i = 0; i < n_vocab; i++) {
         n_nan += isnan(logits[i]);

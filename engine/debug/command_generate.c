@@ -97,6 +97,7 @@ static bool generate(struct console *c, const char *cmd, int n, struct error *er
     }
     s->last_seconds = seconds;
     s->last_tokens = tokens;
+    ok = ok && session_wait(s, err);
     if (!c->report->json && s->trace.n_ids > from) {
         /* What was generated before it failed is shown, too. */
         bool shown = show_text(c->report, &pending, true, ok ? err : NULL);

@@ -44,6 +44,7 @@ static bool move(struct session *s, int position, int op, struct error *err)
             ok = trace_compute(&s->trace, position + 1, err);
         else if (ok && within)
             ok = trace_step(&s->trace, op, err);
+        ok = ok && (s->hurries || trace_sync(&s->trace, err));
     }
     if (ok) {
         s->position = position;
@@ -297,9 +298,19 @@ bool session_generate(struct session *s, int n, struct error *err)
     int before = trace_rows(&s->trace);
     trace_aim(&s->trace, s->trace.n_ids + n);
     bool ok = travel(s, s->trace.n_ids - 1, logits, err);
+    s->hurries = true;
     for (int i = 0; ok && !s->stopped_by && i < n; i++)
         ok = sample(s, err) && travel(s, s->trace.n_ids - 1, logits, err);
+    s->hurries = false;
     s->last_seconds = now() - start;
     s->last_tokens = trace_rows(&s->trace) - before;
+    return ok;
+}
+
+bool session_wait(struct session *s, struct error *err)
+{
+    double start = now();
+    bool ok = trace_sync(&s->trace, err);
+    s->last_seconds += now() - start;
     return ok;
 }

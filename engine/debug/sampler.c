@@ -1,6 +1,7 @@
 #include "engine/debug/sampler.h"
 
 #include <math.h>
+#include <string.h>
 
 /* xorshift64*: https://doi.org/10.18637/jss.v008.i14 (Marsaglia), Vigna's multiplier. */
 static double uniform(uint64_t *state)
@@ -11,17 +12,43 @@ static double uniform(uint64_t *state)
     return (double)((*state * 2685821657736338717ull) >> 11) * 0x1p-53;
 }
 
+#define BLOCK 64 /* numbers whose largest is found without branches */
+
+/* A float's bits as an int that is ordered as the float is. NaN is beyond infinity. */
+static int32_t ordered(float x)
+{
+    int32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ ((bits >> 31) & INT32_MAX);
+}
+
+static int32_t block_top(const float *x)
+{
+    int32_t top = INT32_MIN;
+    for (int i = 0; i < BLOCK; i++) {
+        int32_t o = ordered(x[i]);
+        top = o > top ? o : top;
+    }
+    return top;
+}
+
 /* The first of the largest; 0 where all are NaN. */
 static int best(const float *x, int n)
 {
     int at = 0;
     while (at < n - 1 && isnan(x[at]))
         at++;
-    float top = x[at];
-    for (int i = at + 1; i < n; i++)
-        if (x[i] > top)
-            top = x[at = i];
-    return isnan(top) ? 0 : at;
+    for (int i = at + 1; i < n; i++) {
+        /* Few blocks have a larger one: the others are passed over. */
+        while (i + BLOCK <= n && block_top(x + i) <= ordered(x[at]))
+            i += BLOCK;
+        int end = i + BLOCK < n ? i + BLOCK : n;
+        for (; i < end; i++)
+            if (x[i] > x[at])
+                at = i;
+        i--;
+    }
+    return isnan(x[at]) ? 0 : at;
 }
 
 /* The least probability inside the nucleus: the fewest best tokens whose weights reach

@@ -40,6 +40,7 @@ struct session { /* the trace points into it: not to be copied */
     int cut_at;
     int position, op; /* the cursor */
     bool at_start;    /* nothing executed since the prompt was set */
+    bool hurries;     /* motions do not wait for a device, as more is to come */
     struct sampler sampler;
     size_t budget;
     char device_note[256]; /* why the device is not a GPU, where one would have been taken; "" */
@@ -79,8 +80,10 @@ bool session_reverse_step(struct session *s, int n, struct error *err);
 bool session_reverse_stepi(struct session *s, int n, struct error *err);
 bool session_reverse_next(struct session *s, int n, struct error *err);
 bool session_reverse_token(struct session *s, int n, struct error *err);
-/* n tokens sampled, each computed; stands at the last one's logits. */
+/* n tokens sampled, each computed; stands at the last one's logits. A device may be at work on that
+ * one still: session_wait waits, tells if it failed, and adds the time to the motion's. */
 bool session_generate(struct session *s, int n, struct error *err);
+bool session_wait(struct session *s, struct error *err);
 /* Forward to a place, stopping at breakpoints on the way. */
 bool session_forward(struct session *s, int position, int op, struct error *err);
 /* To any place of the sequence, either way, past breakpoints; op -1: before the token's first op.

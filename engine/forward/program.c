@@ -73,7 +73,7 @@ void program_need(const struct program *p, int from, int target, bool stored, bo
     }
 }
 
-bool program_place(struct program *p, struct error *err)
+bool program_place(struct program *p, int together, struct error *err)
 {
     for (int s = 0; s < p->n_slots; s++)
         p->slots[s].first = p->slots[s].last = -1;
@@ -118,8 +118,8 @@ bool program_place(struct program *p, struct error *err)
             for (int o = 0; o < s; o++) {
                 const struct slot *other = &p->slots[o];
                 size_t theirs = ((size_t)other->width + 15) / 16 * 16;
-                if (other->offset == SLOT_WIDE || other->last < slot->first ||
-                    slot->last < other->first)
+                if (other->offset == SLOT_WIDE || other->last + together < slot->first ||
+                    slot->last + together < other->first)
                     continue;
                 if (at < other->offset + theirs && other->offset < at + width) {
                     at = other->offset + theirs;

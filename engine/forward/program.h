@@ -106,8 +106,9 @@ int program_section(const struct program *p, int op);
  * and values of these rows are in the cache already. */
 void program_need(const struct program *p, int from, int target, bool stored, bool *need);
 
-/* Gives every slot its place in the frame, sharing what is not alive at once. */
-bool program_place(struct program *p, struct error *err);
+/* Gives every slot its place in the frame, sharing what is not alive at once, or within `together`
+ * ops: what runs an op with those behind it writes some of their rows while others are read. */
+bool program_place(struct program *p, int together, struct error *err);
 
 /* "q = linear(ln1, W)": one line for the listing, without the op's number. */
 void program_describe(const struct program *p, int index, char *out, size_t n);

@@ -172,9 +172,10 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
     struct vm_call prelude = *c;
     prelude.to = p->block_op[0] - 1;
     prelude.need = NULL;
+    bool tail = layer == trace_layers(t);
     for (prelude.from = 0; prelude.from <= prelude.to; prelude.from++) {
-        /* Behind a checkpoint only the angles are still read. */
-        if (layer > 0 && p->ops[prelude.from].kind != OP_ANGLES)
+        /* Behind a checkpoint only the angles are still read, behind the last block nothing. */
+        if (tail || (layer > 0 && p->ops[prelude.from].kind != OP_ANGLES))
             continue;
         struct vm_call one = prelude;
         one.to = one.from;
@@ -241,12 +242,21 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         }
         if (layer == trace_layers(t))
             t->pc = 0;
-        if (!vm_sync(t->vm, err)) {
+        /* For one row alone a device is not waited for here: see trace_sync. */
+        if (rows > 1 && !vm_sync(t->vm, err)) {
             trace_invalidate(t, pos0, 1);
             return false;
         }
     }
     return true;
+}
+
+bool trace_sync(struct trace *t, struct error *err)
+{
+    if (vm_sync(t->vm, err))
+        return true;
+    trace_invalidate(t, trace_rows(t) > 0 ? trace_rows(t) - 1 : 0, 1);
+    return false;
 }
 
 bool trace_compute(struct trace *t, int n, struct error *err)

@@ -93,11 +93,14 @@ int trace_rows(const struct trace *t);
 bool trace_has(const struct trace *t, int position, int op);
 
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
- * was finished stays. */
+ * was finished stays. What a device is asked for of one row alone is under way when this returns:
+ * trace_sync, or whatever reads, tells if it failed. */
 bool trace_compute(struct trace *t, int n, struct error *err);
 /* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
  * leave the lower blocks of some positions computed; this brings such a state back. */
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
+/* Waits for a device. False: it failed, and the last position is not computed. */
+bool trace_sync(struct trace *t, struct error *err);
 /* Says how far the motion under way will compute, for who shows its progress (work_goal). */
 void trace_aim(struct trace *t, int n);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a

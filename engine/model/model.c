@@ -66,7 +66,7 @@ static bool emit(struct model *m, struct error *err)
     m->config.family->emit(m->builder);
     if (!m->dtypes[0])
         snprintf(m->dtypes, sizeof m->dtypes, "%s", dtype_name(m->config.dtype));
-    return !m->builder->failed && program_place(p, err);
+    return !m->builder->failed && program_place(p, m->backend->together, err);
 }
 
 bool model_map(struct model *m, struct ledger *l, struct backend *b, const char *folder,

@@ -8,9 +8,14 @@ static void attend(struct backend *b, const struct attention *a, const struct kv
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
+    struct turn_job turn;
+    bool one = n == 1 && attend_one_takes(c, a, kv, pos0);
+    bool turns = one && join_attend(c, a, kv, q, pos0, z, &turn);
     if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
         return;
-    if (n <= FEW_ROWS || a->d_head > WIDEST_TILE)
+    if (one)
+        attend_one(c, a, &pages, q, pos0, z, work, turns ? &turn : NULL);
+    else if (n <= FEW_ROWS || a->d_head > WIDEST_TILE)
         attend_few(c, a, &pages, q, pos0, n, z, work);
     else if (b->dtype != DTYPE_BF16 || a->d_head % 16 != 0 || a->d_head > 128)
         attend_tiles(c, a, &pages, q, pos0, n, z);

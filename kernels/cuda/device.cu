@@ -7,6 +7,9 @@
 
 #define CHUNK 2048 /* rows that keep a large GPU busy */
 #define WHY   256
+/* A residual's sum, its norm and the products of that are the most ops that join.cu puts in one
+ * launch: so many come behind the first. */
+#define TOGETHER_OPS 7
 /* Up to this many float operations in the time of one in double, float32 products are summed in
  * double: 2 on an A100 or H100, 32 or 64 on cards for screens. */
 #define DOUBLE_RATIO 4
@@ -33,7 +36,32 @@ bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what)
 
 bool launched(struct cuda *c, const char *what)
 {
+    c->stored = STORED_NONE;
     return cuda_ok(c, cudaGetLastError(), what);
+}
+
+/* All of them see the multiprocessor's memory cut alike: two kernels that do not cannot be on it at
+ * the same time. */
+bool launch_prepare(struct cuda *c, const void *kernel, size_t shared_bytes, const char *what)
+{
+    struct prepared *p = c->prepared, *end = c->prepared + KERNELS - 1;
+    while (p < end && p->kernel && p->kernel != kernel)
+        p++;
+    if (p->kernel == kernel && p->shared_bytes >= shared_bytes)
+        return !c->failed;
+    if (p->kernel != kernel)
+        *p = {kernel, 0};
+    if (!cuda_ok(c,
+                 cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                      cudaSharedmemCarveoutMaxShared),
+                 what) ||
+        !cuda_ok(c,
+                 cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      (int)shared_bytes),
+                 what))
+        return false;
+    p->shared_bytes = shared_bytes;
+    return true;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
@@ -188,6 +216,7 @@ static void device_close(struct backend *b)
     cudaStreamSynchronize(c->stream);
     for (int i = 0; i < MIRRORS; i++)
         mirror_fini(&c->mirrors[i]);
+    cudaFree(c->arrived);
     if (c->blas)
         cublasDestroy(c->blas);
     cudaStreamDestroy(c->stream);
@@ -242,16 +271,23 @@ static bool open_device(struct cuda *c, char why[WHY])
         return false;
     }
     c->n_sm = p.multiProcessorCount;
+    c->shared_bytes = p.sharedMemPerBlockOptin;
+    c->early = p.major >= 9;
+    c->stored = STORED_NONE;
     c->pooled = open_pool(c);
     int ratio = 0;
     cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
     c->doubles = ratio > 0 && ratio <= DOUBLE_RATIO;
     snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s", p.name,
              c->b.dtype == DTYPE_BF16 ? "bf16" : "f32");
-    bool ok = cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
-                      "making a stream") &&
-              blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
-              blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS");
+    bool ok =
+        cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
+                "making a stream") &&
+        blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
+        blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS") &&
+        cuda_ok(c, cudaMalloc((void **)&c->arrived, ARRIVALS * sizeof *c->arrived), "allocating") &&
+        cuda_ok(c, cudaMemsetAsync(c->arrived, 0, ARRIVALS * sizeof *c->arrived, c->stream),
+                "allocating");
     if (!ok)
         snprintf(why, WHY, "%s", c->why);
     return ok;
@@ -273,6 +309,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->device = true;
     b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
     b->chunk = CHUNK;
+    b->together = TOGETHER_OPS;
     b->state = c;
     b->close = device_close;
     b->alloc = device_alloc;
@@ -292,6 +329,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     map_ops(b);
     if (open_device(c, why))
         return b;
+    cudaFree(c->arrived);
     if (c->blas)
         cublasDestroy(c->blas);
     if (c->stream)

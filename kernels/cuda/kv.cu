@@ -44,15 +44,22 @@ static void store(struct cuda *c, const struct kv_pages *kv, size_t offset, int 
     launched(c, "storing keys and values");
 }
 
+void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n, const float *keys,
+                     const float *values)
+{
+    store(c, kv, kv->key_offset, pos0, n, keys);
+    store(c, kv, kv->value_offset, pos0, n, values);
+}
+
 static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int n,
                      const float *keys, const float *values)
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
-    if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if ((n == 1 && join_store(c, kv, pos0, keys, values)) || !ready(c) || n <= 0 ||
+        !kv_on_device(c, kv, pos0 + n, &pages))
         return;
-    store(c, &pages, kv->key_offset, pos0, n, keys);
-    store(c, &pages, kv->value_offset, pos0, n, values);
+    kv_store_launch(c, &pages, pos0, n, keys, values);
 }
 
 /* A block a row. */

@@ -158,7 +158,7 @@ static void matmul(struct backend *b, const float *x, size_t x_stride, const str
     if (c->failed || n <= 0)
         return;
     if (n <= FEW_ROWS) {
-        matvec(c, x, x_stride, w, bias, out, out_stride, n);
+        join_product(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
     if (c->waiting.kind != NOTHING || c->rounded != x)

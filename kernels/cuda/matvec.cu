@@ -2,31 +2,12 @@
  *
  * Linear's layout: a warp takes two outputs; its lanes read 16 bytes of each at a time, so that
  * several loads are on their way before the first is used. Conv1D's: a thread takes one output,
- * the warps of a block share the inputs. */
-#include "kernels/cuda/cuda.cuh"
+ * the warps of a block share the inputs. One row in Linear's layout is stream.cu's. */
+#include "kernels/cuda/matrix.cuh"
 
 #define THREADS 128
 #define OUTPUTS 2  /* of a warp, in Linear's layout */
 #define SHARES  16 /* warps that share the inputs, in Conv1D's */
-
-/* A matrix as the kernels see it. */
-template <typename T> struct layout {
-    const T *data;
-    int n_out, n_in, group;
-    ptrdiff_t out_stride, in_stride, group_stride;
-    __device__ const T *output(int o) const
-    {
-        return data + (ptrdiff_t)(o / group) * group_stride + (ptrdiff_t)(o % group) * out_stride;
-    }
-};
-
-/* Products with the same rows: blockIdx.y tells which. */
-template <typename T> struct parts {
-    struct layout<T> w[TOGETHER];
-    const float *bias[TOGETHER];
-    float *out[TOGETHER];
-    size_t out_stride[TOGETHER];
-};
 
 /* The matrix is read once: it need not stay in any cache. */
 template <typename T, int VEC> __device__ inline pack<T, VEC> stream_load(const T *p)
@@ -167,21 +148,7 @@ static void run(struct cuda *c, const struct product_job *j, const struct parts<
 
 template <typename T, bool ROUND> static void run_rows(struct cuda *c, const struct product_job *j)
 {
-    struct parts<T> p = {
-    };
-    for (int i = 0; i < j->parts; i++) {
-        const struct matrix *m = &j->w[i];
-        p.w[i] = {(const T *)m->data,
-                  m->n_out,
-                  m->n_in,
-                  m->group > 0 ? m->group : m->n_out,
-                  m->out_stride,
-                  m->in_stride,
-                  m->group > 0 ? m->group_stride : 0};
-        p.bias[i] = j->bias[i];
-        p.out[i] = j->out[i];
-        p.out_stride[i] = j->out_stride[i];
-    }
+    const struct parts<T> p = parts_of<T>(j);
     if (j->n == 1)
         run<T, 1, ROUND>(c, j, &p);
     else if (j->n <= 4)
@@ -192,7 +159,9 @@ template <typename T, bool ROUND> static void run_rows(struct cuda *c, const str
 
 void product_launch(struct cuda *c, const struct product_job *j)
 {
-    if (j->w[0].dtype == DTYPE_F32)
+    if (j->streamed)
+        stream_launch(c, j);
+    else if (j->w[0].dtype == DTYPE_F32)
         run_rows<float, false>(c, j);
     else if (j->w[0].dtype == DTYPE_F16)
         run_rows<__half, false>(c, j);
@@ -200,30 +169,4 @@ void product_launch(struct cuda *c, const struct product_job *j)
         run_rows<bf16, true>(c, j);
     else
         run_rows<bf16, false>(c, j);
-}
-
-/* Only products that load alike go together, so that a value's bits do not depend on company. */
-static bool alike(const struct matrix *a, const struct matrix *b)
-{
-    bool plain = a->in_stride == 1 && b->in_stride == 1 && a->n_in == b->n_in;
-    return plain && a->dtype == b->dtype && a->out_stride == b->out_stride &&
-           a->group == b->group && a->group_stride == b->group_stride &&
-           ((uintptr_t)a->data - (uintptr_t)b->data) % 16 == 0;
-}
-
-void matvec(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
-            const float *bias, float *out, size_t out_stride, int n)
-{
-    struct product_job *j = &c->waiting.products;
-    if (c->waiting.kind != PRODUCTS || j->parts == TOGETHER || j->x != x ||
-        j->x_stride != x_stride || j->n != n || !alike(&j->w[0], w)) {
-        settle(c);
-        c->waiting.kind = PRODUCTS;
-        *j = {x, x_stride, n, 0};
-    }
-    int i = j->parts++;
-    j->w[i] = *w;
-    j->bias[i] = bias;
-    j->out[i] = out;
-    j->out_stride[i] = out_stride;
 }

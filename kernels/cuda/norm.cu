@@ -1,8 +1,7 @@
 /* norm.cu - what a layer norm or RMS norm is made of: a block a row. Sums are in double: they cost
  * next to nothing here, and everything behind a norm is off by what they are. */
-#include "kernels/cuda/cuda.cuh"
-
-#define JOINED_THREADS 1024
+#include "kernels/cuda/async.cuh"
+#include "kernels/cuda/norm.cuh"
 
 /* Threads for rows of d elements: whole warps, so that short rows (a head's norm) are cheap. */
 static int threads_of(int d)
@@ -61,13 +60,9 @@ __global__ void divide_kernel(const float *x, const float *scale, float *out, in
         out[i] = x[i] / by;
 }
 
-__device__ static float gained(float v, const float *gain, const float *bias, int i)
+__device__ static float gained_at(float v, const float *gain, const float *bias, int i)
 {
-    if (gain && bias)
-        return fmaf(v, gain[i], bias[i]);
-    if (gain)
-        return v * gain[i];
-    return bias ? v + bias[i] : v;
+    return gained(v, gain != NULL, gain ? gain[i] : 0.0f, bias != NULL, bias ? bias[i] : 0.0f);
 }
 
 __global__ void gain_kernel(const float *x, const float *gain, const float *bias, float *out, int d)
@@ -77,55 +72,28 @@ __global__ void gain_kernel(const float *x, const float *gain, const float *bias
     bool four = fours(d, x, out);
     for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
         float4 v = ((const float4 *)x)[i];
-        ((float4 *)out)[i] = {gained(v.x, gain, bias, 4 * i), gained(v.y, gain, bias, 4 * i + 1),
-                              gained(v.z, gain, bias, 4 * i + 2),
-                              gained(v.w, gain, bias, 4 * i + 3)};
+        ((float4 *)out)[i] = {
+            gained_at(v.x, gain, bias, 4 * i), gained_at(v.y, gain, bias, 4 * i + 1),
+            gained_at(v.z, gain, bias, 4 * i + 2), gained_at(v.w, gain, bias, 4 * i + 3)};
     }
     for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
-        out[i] = gained(x[i], gain, bias, i);
+        out[i] = gained_at(x[i], gain, bias, i);
 }
 
 /* One row, by one block: each thread keeps its elements, so that what is written may lie where x
  * or y lay. */
-__global__ void __launch_bounds__(JOINED_THREADS) norm_kernel(struct norm_job j)
+__global__ void __launch_bounds__(NORM_LANES) norm_kernel(const __grid_constant__ struct norm_job j)
 {
-    __shared__ float by;
-    float v[JOINED_WIDTH / JOINED_THREADS];
-    double sum = 0;
-#pragma unroll
-    for (int k = 0; k < JOINED_WIDTH / JOINED_THREADS; k++) {
-        int i = k * JOINED_THREADS + (int)threadIdx.x;
-        v[k] = i < j.d ? j.x[i] : 0.0f;
-        if (i < j.d && j.y)
-            v[k] += j.y[i];
-        if (i < j.d && j.sum)
-            j.sum[i] = v[k];
-        if (i < j.d && j.saved)
-            j.saved[i] = v[k];
-        sum += (double)v[k] * (double)v[k];
-    }
-    if (!j.scale)
-        return;
-    sum = block_sum(sum);
-    if (threadIdx.x == 0)
-        *j.scale = by = (float)sqrt(sum / j.d + (double)j.eps);
-    __syncthreads();
-#pragma unroll
-    for (int k = 0; k < JOINED_WIDTH / JOINED_THREADS; k++) {
-        int i = k * JOINED_THREADS + (int)threadIdx.x;
-        if (i >= j.d || !j.normalized)
-            break;
-        v[k] /= by;
-        j.normalized[i] = v[k];
-        if (j.out)
-            j.out[i] = gained(v[k], j.gain, j.bias, i);
-    }
+    extern __shared__ float4 shared[];
+    next_may_start();
+    wait_for_last();
+    norm_row(j, (float *)shared, NULL, true);
 }
 
 void norm_launch(struct cuda *c, const struct norm_job *j)
 {
-    norm_kernel<<<1, JOINED_THREADS, 0, c->stream>>>(*j);
-    launched(c, "a row's norm");
+    size_t bytes = (size_t)(j->d + 255) / 256 * 256 * sizeof(float);
+    launch_early(c, "a row's norm", norm_kernel, dim3(1), NORM_LANES, bytes, *j);
 }
 
 static void center(struct backend *b, const float *x, float *out, int n, int d)

@@ -1,5 +1,6 @@
 /* rows.cu - ops that take each element, or each pair, by itself. */
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/activation.cuh"
+#include "kernels/cuda/turn.cuh"
 
 #define THREADS 256
 #define IDS     512 /* rows of an embedding that one launch takes along */
@@ -57,22 +58,6 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
 
 /* ---- add, activate, gate --------------------------------------------------------------------- */
 
-__device__ static float apply(enum activation f, float x)
-{
-    switch (f) {
-    case ACT_SILU:
-        return x / (1.0f + expf(-x));
-    case ACT_GELU:
-        return x * 0.5f * (1.0f + erff(x * 0.70710678118654752f));
-    case ACT_GELU_TANH:
-        return x * 0.5f * (1.0f + tanhf(0.79788456080286536f * (x + 0.044715f * x * x * x)));
-    case ACT_RELU:
-        return x < 0.0f ? 0.0f : x;
-    default:
-        return x;
-    }
-}
-
 /* Four at a time where all of them lie so that 16 bytes can be loaded. */
 static bool fours(size_t count, const float *x, const float *y, const float *out)
 {
@@ -109,7 +94,7 @@ __global__ void gate_kernel(enum activation f, const float *x, const float *y, f
         struct pack<float, N> b = ((const struct pack<float, N> *)y)[i];
 #pragma unroll
         for (int k = 0; k < N; k++)
-            a.at[k] = apply(f, a.at[k]) * b.at[k];
+            a.at[k] = __fmul_rn(apply(f, a.at[k]), b.at[k]);
         ((struct pack<float, N> *)out)[i] = a;
     }
 }
@@ -130,7 +115,7 @@ static void add(struct backend *b, const float *x, const float *y, float *out, s
 static void activate(struct backend *b, enum activation f, const float *x, float *out, size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (!ready(c) || count == 0)
+    if (join_activate(c, f, x, NULL, out, count) || !ready(c) || count == 0)
         return;
     activate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, out, count);
     launched(c, "activate");
@@ -140,7 +125,7 @@ static void gate(struct backend *b, enum activation f, const float *x, const flo
                  size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (!ready(c) || count == 0)
+    if (join_activate(c, f, x, y, out, count) || !ready(c) || count == 0)
         return;
     unsigned blocks = blocks_of(count / 4 + 1, THREADS);
     if (fours(count, x, y, out))
@@ -183,34 +168,28 @@ static void angles(struct backend *b, const float *inv_freq, int r, float scale,
 __global__ void rope_kernel(const float *x, const float *angles, int r, enum rope_style style,
                             float *out, int width, int h)
 {
-    int half = r / 2;
-    const float *cosines = angles + (size_t)blockIdx.x * r, *sines = cosines + half;
+    angles += (size_t)blockIdx.x * r;
     x += (size_t)blockIdx.x * width;
     out += (size_t)blockIdx.x * width;
-    for (int i = threadIdx.x; i < width; i += blockDim.x) {
-        int e = i % h;
-        if (e >= r) {
-            out[i] = x[i];
-            continue;
-        }
-        bool halves = style == ROPE_HALVES;
-        int k = halves ? (e < half ? e : e - half) : e / 2;
-        bool second = halves ? e >= half : e % 2;
-        int other = halves ? (second ? i - half : i + half) : (second ? i - 1 : i + 1);
-        float a = x[i], o = x[other], c = cosines[k], s = sines[k];
-        out[i] = fmaf(a, c, second ? __fmul_rn(o, s) : -__fmul_rn(o, s));
-    }
+    for (int i = threadIdx.x; i < width; i += blockDim.x)
+        out[i] = turned(x, angles, r, style, i, i % h);
+}
+
+void rope_launch(struct cuda *c, const struct rope_job *j, int n)
+{
+    rope_kernel<<<n, THREADS, 0, c->stream>>>(j->x, j->angles, j->r, j->style, j->out,
+                                              j->heads * j->d_head, j->d_head);
+    launched(c, "rope");
 }
 
 static void rope(struct backend *b, const float *x, const float *angles, int r,
                  enum rope_style style, float *out, int n, int heads, int d_head)
 {
     struct cuda *c = cuda_of(b);
-    size_t count = (size_t)n * (size_t)heads * (size_t)d_head;
-    if (!ready(c) || count == 0)
+    const struct rope_job j = {x, angles, r, style, out, heads, d_head};
+    if (n <= 0 || heads <= 0 || d_head <= 0 || (n == 1 && join_rope(c, &j)) || !ready(c))
         return;
-    rope_kernel<<<n, THREADS, 0, c->stream>>>(x, angles, r, style, out, heads * d_head, d_head);
-    launched(c, "rope");
+    rope_launch(c, &j, n);
 }
 
 void rows_ops(struct backend *b)
