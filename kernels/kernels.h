@@ -12,7 +12,9 @@
  * A device (CUDA). Its memory is not the host's: what the host wants to see is read(). It
  * computes in one of two ways, `dtype`: f32, float32 throughout; bf16, where matrices, the
  * rows they are multiplied with, keys, values and queries are bfloat16, and every sum and all
- * that passes between the ops is float32. Its bits may depend on the number of rows.
+ * that passes between the ops is float32. Its bits may depend on the number of rows, unless it
+ * was opened `exact`: then one arithmetic holds for any number, and attend() is not to be called,
+ * as it is another one than its three steps.
  *
  * The rule of same bits (CPU). A row's result depends on that row and the
  * weights alone: not on n, on the number of threads, or on the instruction set.
@@ -124,6 +126,7 @@ struct backend_options {
     const char *isa;  /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
     int device;       /* which GPU, from 0 */
     enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
+    bool exact;       /* of a device: see struct backend */
 };
 
 /* Scratch for one call, given by the caller (and counted there). */
@@ -141,6 +144,7 @@ struct backend {
     char detail[128]; /* "avx512, 2 threads" */
     int n_threads;
     bool device;      /* memory from alloc() is not the host's */
+    bool exact;       /* a row's bits do not depend on n: the CPU, and a device that was asked to */
     enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
     int chunk;        /* rows that it likes to work on at a time */
     int together; /* of one row, ops behind one that may run with it, if their memory is apart */

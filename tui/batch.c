@@ -287,7 +287,7 @@ int batch_plan(const struct options *o)
     report_init(&r, o->ledger, o->json, write_out, NULL);
     text_init(&text, o->ledger, MEM_OTHER);
     struct device_options device = {o->session.device, o->session.dtype, o->session.n_threads,
-                                    o->session.isa};
+                                    o->session.isa, o->session.exact};
     bool ok = plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget,
                           &text, &err);
     if (ok && o->json) {

@@ -13,7 +13,7 @@
 static struct backend *open_backend(struct session *s, const char *folder,
                                     const struct session_options *o, struct error *err)
 {
-    struct device_options device = {o->device, o->dtype, o->n_threads, o->isa};
+    struct device_options device = {o->device, o->dtype, o->n_threads, o->isa, o->exact};
     return o->backend ? o->backend : device_open(s->ledger, folder, &device, s->device_note, err);
 }
 

@@ -17,6 +17,7 @@ struct session_options {
     const char *dtype;       /* "f32", "bf16"; NULL: as the checkpoint is, see device.h */
     int n_threads;           /* 0: all */
     const char *isa;         /* NULL: best */
+    bool exact;              /* of a GPU: see device_options */
     size_t budget;           /* bytes; 0: what is free */
     struct backend *backend; /* opened already, and from then on the session's; NULL: none */
     struct trace_options trace;

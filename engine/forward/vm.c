@@ -262,7 +262,8 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
     int first = i - (int)(op->kind - OP_SCORES);
     int last = c->to < first + 2 ? c->to : first + 2;
     struct kv_view kv = vm_kv(vm->model, vm->backend, c->kv_pages, op->layer);
-    if (i == first && last == first + 2 && !watched(c, first) && !watched(c, first + 1)) {
+    bool fused = !vm->backend->device || !vm->backend->exact;
+    if (fused && i == first && last == first + 2 && !watched(c, first) && !watched(c, first + 1)) {
         const struct op *mix = &vm->model->program.ops[last];
         vm->backend->attend(vm->backend, &op->attention, &kv, vm_slot(vm, c->frame, op->in[0]),
                             c->pos0, c->n, vm_slot(vm, c->frame, mix->out), vm->work);

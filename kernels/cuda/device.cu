@@ -278,8 +278,8 @@ static bool open_device(struct cuda *c, char why[WHY])
     int ratio = 0;
     cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
     c->doubles = ratio > 0 && ratio <= DOUBLE_RATIO;
-    snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s", p.name,
-             c->b.dtype == DTYPE_BF16 ? "bf16" : "f32");
+    snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s%s", p.name,
+             c->b.dtype == DTYPE_BF16 ? "bf16" : "f32", c->b.exact ? ", exact" : "");
     bool ok =
         cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
                 "making a stream") &&
@@ -307,6 +307,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->name = "cuda";
     b->n_threads = 1;
     b->device = true;
+    b->exact = options && options->exact;
     b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
     b->chunk = CHUNK;
     b->together = TOGETHER_OPS;
