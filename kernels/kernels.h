@@ -13,8 +13,8 @@
  * computes in one of two ways, `dtype`: f32, float32 throughout; bf16, where matrices, the
  * rows they are multiplied with, keys, values and queries are bfloat16, and every sum and all
  * that passes between the ops is float32. Its bits may depend on the number of rows, unless it
- * was opened `exact`: then one arithmetic holds for any number, and attend() is not to be called,
- * as it is another one than its three steps.
+ * was opened `exact`: then one arithmetic holds for any number. There attend() is another one than
+ * its three steps all the same.
  *
  * The rule of same bits (CPU). A row's result depends on that row and the
  * weights alone: not on n, on the number of threads, or on the instruction set.

@@ -6,18 +6,18 @@
  * the few are then no fewer than 8. */
 #include "kernels/cuda/cuda.cuh"
 
-/* How a block cuts its work: OUTPUTS x ROWS, shared by BY_OUTPUT x BY_ROW warps; DEPTH inputs are
- * in shared memory at a time. */
+/* How a block cuts its work: OUTPUTS x ROWS, shared by BY_OUTPUT x BY_ROW warps; DEPTH inputs are in
+ * shared memory at a time, which all its THREADS load. */
 template <int OUTPUTS_, int ROWS_, int BY_OUTPUT_, int BY_ROW_, int DEPTH_> struct cut {
-    static constexpr int OUTPUTS = OUTPUTS_, ROWS = ROWS_, DEPTH = DEPTH_;
-    static constexpr int BY_OUTPUT = BY_OUTPUT_, THREADS = 32 * BY_OUTPUT_ * BY_ROW_;
+    static constexpr int OUTPUTS = OUTPUTS_, ROWS = ROWS_, DEPTH = DEPTH_, THREADS = 256;
+    static constexpr int BY_OUTPUT = BY_OUTPUT_, WARPS = BY_OUTPUT_ * BY_ROW_;
     static constexpr int OUTPUT_PARTS = OUTPUTS_ / BY_OUTPUT_ / 16; /* of a warp, in mmas */
     static constexpr int ROW_PARTS = ROWS_ / BY_ROW_ / 8;
     /* Neighbours begin four banks apart. */
     static constexpr int PITCH = DEPTH_ + 8;
 };
 
-using few = cut<32, 8, 2, 1, 256>;
+using few = cut<32, 8, 2, 1, 512>;
 using many = cut<128, 128, 2, 4, 64>;
 
 struct factors {
@@ -44,7 +44,7 @@ __device__ static void load_weights(const struct factors &f, int o0, int k0, bf1
 {
     const bf16 none = narrow<bf16>(0.0f);
     if (f.vectors) {
-#pragma unroll 4
+#pragma unroll 8
         for (int i = threadIdx.x; i < CUT::OUTPUTS * CUT::DEPTH / 8; i += CUT::THREADS) {
             int o = i / (CUT::DEPTH / 8), k = i % (CUT::DEPTH / 8) * 8;
             uint4 v = {0, 0, 0, 0};
@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(CUT::THREADS)
         load_rows<CUT>(f, r0, k0, rows);
         __syncthreads();
 #pragma unroll 4
-        for (int k = 0; k < CUT::DEPTH; k += 16) {
+        for (int k = 0; k < CUT::DEPTH && warp < CUT::WARPS; k += 16) {
             unsigned a[CUT::OUTPUT_PARTS][4], b[CUT::ROW_PARTS][2];
 #pragma unroll
             for (int i = 0; i < CUT::OUTPUT_PARTS; i++) {
@@ -125,6 +125,8 @@ __global__ void __launch_bounds__(CUT::THREADS)
         }
         __syncthreads();
     }
+    if (warp >= CUT::WARPS)
+        return;
 #pragma unroll
     for (int i = 0; i < CUT::OUTPUT_PARTS; i++)
 #pragma unroll
