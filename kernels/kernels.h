@@ -147,7 +147,9 @@ struct backend {
     bool exact;       /* a row's bits do not depend on n: the CPU, and a device that was asked to */
     enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
     int chunk;        /* rows that it likes to work on at a time */
-    int together; /* of one row, ops behind one that may run with it, if their memory is apart */
+    /* Of a device: how many ops behind one may run with it, if their memory is apart; 2 at least,
+     * so that a query outlives its pattern. */
+    int together;
     void *state;
 
     void (*close)(struct backend *b);
@@ -158,6 +160,11 @@ struct backend {
     void (*read)(struct backend *b, void *host, const void *p, size_t bytes);
     void (*write)(struct backend *b, void *p, const void *host, size_t bytes);
     void (*copy)(struct backend *b, void *to, const void *from, size_t bytes);
+    /* Loading, of a device alone. stage gives host memory that the device reads by itself, or NULL;
+     * unstage takes it back. send copies from there and does not wait: sync() does. */
+    void *(*stage)(struct backend *b, size_t bytes);
+    void (*unstage)(struct backend *b, void *p);
+    void (*send)(struct backend *b, void *p, const void *staged, size_t bytes);
     /* What the device has and what of it is free; 0 of the CPU, whose memory is the system's. */
     void (*memory)(struct backend *b, size_t *available, size_t *total);
     /* Waits for everything asked for. False: why[] says what went wrong. */

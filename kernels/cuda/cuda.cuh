@@ -157,8 +157,8 @@ void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n,
                      const float *values);
 /* Whether one row times the matrix is stream.cu's. */
 bool stream_takes(const struct cuda *c, const struct matrix *w);
-/* Whether the op on one row goes along with what waits, or waits itself (join.cu); no op of an exact
- * device does. */
+/* Whether the op on one row goes along with what waits, or waits itself (join.cu); no op of an
+ * exact device does. */
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x);
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d);

@@ -109,6 +109,28 @@ static void device_write(struct backend *b, void *p, const void *host, size_t by
         cuda_ok(c, cudaStreamSynchronize(c->stream), "writing");
 }
 
+static void *device_stage(struct backend *b, size_t bytes)
+{
+    void *p = NULL;
+    if (cudaMallocHost(&p, bytes) == cudaSuccess)
+        return p;
+    cudaGetLastError(); /* no room is the caller's to tell */
+    (void)b;
+    return NULL;
+}
+
+static void device_unstage(struct backend *b, void *p)
+{
+    cuda_ok(cuda_of(b), cudaFreeHost(p), "freeing");
+}
+
+static void device_send(struct backend *b, void *p, const void *staged, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    if (ready(c) && bytes > 0)
+        cuda_ok(c, cudaMemcpyAsync(p, staged, bytes, cudaMemcpyHostToDevice, c->stream), "loading");
+}
+
 static void device_copy(struct backend *b, void *to, const void *from, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
@@ -318,6 +340,9 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->read = device_read;
     b->write = device_write;
     b->copy = device_copy;
+    b->stage = device_stage;
+    b->unstage = device_unstage;
+    b->send = device_send;
     b->memory = device_memory;
     b->sync = device_sync;
     b->workspace_bytes = device_workspace;

@@ -6,8 +6,8 @@
  * the few are then no fewer than 8. */
 #include "kernels/cuda/cuda.cuh"
 
-/* How a block cuts its work: OUTPUTS x ROWS, shared by BY_OUTPUT x BY_ROW warps; DEPTH inputs are in
- * shared memory at a time, which all its THREADS load. */
+/* How a block cuts its work: OUTPUTS x ROWS, shared by BY_OUTPUT x BY_ROW warps; DEPTH inputs are
+ * in shared memory at a time, which all its THREADS load. */
 template <int OUTPUTS_, int ROWS_, int BY_OUTPUT_, int BY_ROW_, int DEPTH_> struct cut {
     static constexpr int OUTPUTS = OUTPUTS_, ROWS = ROWS_, DEPTH = DEPTH_, THREADS = 256;
     static constexpr int BY_OUTPUT = BY_OUTPUT_, WARPS = BY_OUTPUT_ * BY_ROW_;
