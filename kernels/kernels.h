@@ -12,7 +12,9 @@
  * A device (CUDA). Its memory is not the host's: what the host wants to see is read(). It
  * computes in one of two ways, `dtype`: f32, float32 throughout; bf16, where matrices, the
  * rows they are multiplied with, keys, values and queries are bfloat16, and every sum and all
- * that passes between the ops is float32. Its bits may depend on the number of rows.
+ * that passes between the ops is float32. Its bits may depend on the number of rows, unless it
+ * was opened `exact`: then one arithmetic holds for any number. There attend() is another one than
+ * its three steps all the same.
  *
  * The rule of same bits (CPU). A row's result depends on that row and the
  * weights alone: not on n, on the number of threads, or on the instruction set.
@@ -124,6 +126,7 @@ struct backend_options {
     const char *isa;  /* "scalar", "avx2", "avx512"; NULL: the best the CPU has */
     int device;       /* which GPU, from 0 */
     enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
+    bool exact;       /* of a device: see struct backend */
 };
 
 /* Scratch for one call, given by the caller (and counted there). */
@@ -141,9 +144,12 @@ struct backend {
     char detail[128]; /* "avx512, 2 threads" */
     int n_threads;
     bool device;      /* memory from alloc() is not the host's */
+    bool exact;       /* a row's bits do not depend on n: the CPU, and a device that was asked to */
     enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
     int chunk;        /* rows that it likes to work on at a time */
-    int together; /* of one row, ops behind one that may run with it, if their memory is apart */
+    /* Of a device: how many ops behind one may run with it, if their memory is apart; 2 at least,
+     * so that a query outlives its pattern. */
+    int together;
     void *state;
 
     void (*close)(struct backend *b);
@@ -154,6 +160,11 @@ struct backend {
     void (*read)(struct backend *b, void *host, const void *p, size_t bytes);
     void (*write)(struct backend *b, void *p, const void *host, size_t bytes);
     void (*copy)(struct backend *b, void *to, const void *from, size_t bytes);
+    /* Loading, of a device alone. stage gives host memory that the device reads by itself, or NULL;
+     * unstage takes it back. send copies from there and does not wait: sync() does. */
+    void *(*stage)(struct backend *b, size_t bytes);
+    void (*unstage)(struct backend *b, void *p);
+    void (*send)(struct backend *b, void *p, const void *staged, size_t bytes);
     /* What the device has and what of it is free; 0 of the CPU, whose memory is the system's. */
     void (*memory)(struct backend *b, size_t *available, size_t *total);
     /* Waits for everything asked for. False: why[] says what went wrong. */

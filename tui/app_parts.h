@@ -72,7 +72,8 @@ struct app {
     struct text line; /* of the command that runs */
     struct error job_error;
     double job_since;
-    long work_before; /* trace.work_done at its start */
+    struct load_watch load; /* while the model is opened */
+    long work_before;       /* trace.work_done at its start */
     struct panel *refreshing;
     int refresh_w, refresh_h;
     struct waiting *queue;

@@ -1,5 +1,6 @@
 #include "tui/batch.h"
 
+#include "tui/loading.h"
 #include "tui/rc.h"
 #include "tui/resume.h"
 
@@ -243,7 +244,13 @@ int batch_run(const struct options *o, struct resume *r, volatile int *interrupt
 {
     struct batch b = {.options = o, .interrupt = interrupt};
     struct error err = {0};
-    if (!session_open(&b.session, o->ledger, o->model, &o->session, &err)) {
+    struct loading loading;
+    struct session_options session = o->session;
+    loading_init(&loading, interrupt);
+    session.load = &loading.watch;
+    bool opened = session_open(&b.session, o->ledger, o->model, &session, &err);
+    loading_fini(&loading);
+    if (!opened) {
         batch_error(o, &err);
         return EXIT_FAILED;
     }
@@ -287,7 +294,7 @@ int batch_plan(const struct options *o)
     report_init(&r, o->ledger, o->json, write_out, NULL);
     text_init(&text, o->ledger, MEM_OTHER);
     struct device_options device = {o->session.device, o->session.dtype, o->session.n_threads,
-                                    o->session.isa};
+                                    o->session.isa, o->session.exact};
     bool ok = plan_report(o->ledger, o->model, &device, o->session.trace.n_ctx, o->session.budget,
                           &text, &err);
     if (ok && o->json) {

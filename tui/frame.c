@@ -110,13 +110,16 @@ static void add_model(struct app *a, struct text *t)
 
 static void add_loading(struct app *a, struct text *t)
 {
-    char size[24];
-    size_t bytes = 0;
+    char size[24], all[24];
+    size_t bytes = 0, total = atomic_load(&a->load.total);
     for (int p = 0; p < MEM_PLACES; p++)
         bytes += ledger_now(a->ledger, MEM_WEIGHTS, (enum mem_place)p);
     text_add(t, " midpass  loading ");
     text_add_shown(t, a->options->model, strlen(a->options->model), false);
-    if (bytes > 0)
+    if (total > 0)
+        text_printf(t, "  %s of %s", mem_format(atomic_load(&a->load.done), size),
+                    mem_format(total, all));
+    else if (bytes > 0)
         text_printf(t, "  weights %s", mem_format(bytes, size));
     double since = app_now() - a->job_since;
     if (since >= 1)

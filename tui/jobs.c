@@ -36,7 +36,10 @@ static void run_open(void *context)
 {
     struct app *a = context;
     const struct options *o = a->options;
-    a->job_ok = session_open(&a->session, a->ledger, o->model, &o->session, &a->job_error);
+    struct session_options session = o->session;
+    a->load.interrupt = a->interrupt;
+    session.load = &a->load;
+    a->job_ok = session_open(&a->session, a->ledger, o->model, &session, &a->job_error);
 }
 
 static void tell(void *context, const struct error *e)
@@ -392,7 +395,7 @@ void jobs_interrupt(struct app *a)
 {
     while (a->n_queue > 0)
         drop_first(a);
-    if (a->job == JOB_NONE || a->job == JOB_OPEN)
+    if (a->job == JOB_NONE)
         return;
     /* Asked for again, it is perhaps not ours to stop: a shell command's. */
     if (a->stopped && a->job == JOB_COMMAND)

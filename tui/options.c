@@ -27,6 +27,8 @@ const char options_help[] =
     "  --device NAME    auto, cpu, cuda, cuda:1 (the second GPU); auto: a GPU if there is one\n"
     "  --dtype NAME     what a GPU computes in: f32; bf16 (sums and residual f32). Without it\n"
     "                   bf16 where the checkpoint is bf16, else f32\n"
+    "  --exact          on a GPU, recomputed values have the run's bits, at a price in speed;\n"
+    "                   on the CPU they always have\n"
     "  --threads N      else one for each CPU\n"
     "  --plan           what the model will take, and load nothing\n"
     "  --stride N       keep a checkpoint of the residual every N layers\n"
@@ -112,6 +114,8 @@ static bool *flag(struct options *o, const char *name)
         return &o->rc;
     if (strcmp(name, "--sessions") == 0)
         return &o->sessions;
+    if (strcmp(name, "--exact") == 0)
+        return &o->session.exact;
     return NULL;
 }
 
@@ -207,6 +211,9 @@ static bool parse_option(struct parse *p, const char *word)
         return error_set(p->err, ERR_USAGE, "%s takes no value", name);
     if (on) {
         *on = true;
+        /* This one, too, makes the session what it is. */
+        if (on == &p->o->session.exact)
+            p->o->log_words[p->o->n_log_words++] = "--exact";
         return true;
     }
     if (strcmp(name, "--resume") == 0)

@@ -300,12 +300,18 @@ static bool info_timing(struct console *c, struct arguments *a, struct error *er
 {
     struct report *r = c->report;
     const struct session *s = c->session;
+    double load = s->model.load_seconds;
+    char size[24], rate[24];
     if (!arguments_done(a, err))
         return false;
     if (r->json) {
         report_begin(r, "cmd", "info timing");
         report_number(r, "seconds", s->last_seconds);
         report_int(r, "tokens", s->last_tokens);
+        if (load > 0) {
+            report_number(r, "load_seconds", load);
+            report_number(r, "load_bytes", (double)s->model.load_bytes);
+        }
         return report_end(r, err);
     }
     text_printf(&r->text, "the last motion took %.6f s and computed %d token%s", s->last_seconds,
@@ -313,6 +319,10 @@ static bool info_timing(struct console *c, struct arguments *a, struct error *er
     if (s->last_tokens > 0 && s->last_seconds > 0)
         text_printf(&r->text, ", %.1f a second", s->last_tokens / s->last_seconds);
     text_add(&r->text, "\n");
+    if (load > 0)
+        text_printf(&r->text, "the weights came to the device in %.2f s: %s, %s a second\n", load,
+                    mem_format(s->model.load_bytes, size),
+                    mem_format((size_t)((double)s->model.load_bytes / load), rate));
     return report_send(r, err);
 }
 

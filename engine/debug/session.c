@@ -13,7 +13,7 @@
 static struct backend *open_backend(struct session *s, const char *folder,
                                     const struct session_options *o, struct error *err)
 {
-    struct device_options device = {o->device, o->dtype, o->n_threads, o->isa};
+    struct device_options device = {o->device, o->dtype, o->n_threads, o->isa, o->exact};
     return o->backend ? o->backend : device_open(s->ledger, folder, &device, s->device_note, err);
 }
 
@@ -66,7 +66,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     bool ok = s->backend && model_map(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
-    ok = ok && plan(s, o, &trace, err) && model_place(&s->model, err) &&
+    ok = ok && plan(s, o, &trace, err) && model_place(&s->model, o->load, err) &&
          trace_open(&s->trace, &s->model, &trace, err) && patches_init(&s->patches, &s->trace, err);
     if (ok && s->model.notice[0])
         snprintf(s->notice, sizeof s->notice, "%s", s->model.notice);

@@ -11,14 +11,17 @@
 #include "engine/debug/continuation.h"
 #include "engine/debug/patch.h"
 #include "engine/debug/sampler.h"
+#include "engine/model/load.h"
 
 struct session_options {
     const char *device;      /* "auto", "cpu", "cuda", "cuda:1"; NULL: the CPU */
     const char *dtype;       /* "f32", "bf16"; NULL: as the checkpoint is, see device.h */
     int n_threads;           /* 0: all */
     const char *isa;         /* NULL: best */
+    bool exact;              /* of a GPU: see device_options */
     size_t budget;           /* bytes; 0: what is free */
     struct backend *backend; /* opened already, and from then on the session's; NULL: none */
+    struct load_watch *load; /* sees the weights come to a device; NULL: nobody looks */
     struct trace_options trace;
 };
 

@@ -262,13 +262,22 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
     int first = i - (int)(op->kind - OP_SCORES);
     int last = c->to < first + 2 ? c->to : first + 2;
     struct kv_view kv = vm_kv(vm->model, vm->backend, c->kv_pages, op->layer);
-    if (i == first && last == first + 2 && !watched(c, first) && !watched(c, first + 1)) {
-        const struct op *mix = &vm->model->program.ops[last];
-        vm->backend->attend(vm->backend, &op->attention, &kv, vm_slot(vm, c->frame, op->in[0]),
-                            c->pos0, c->n, vm_slot(vm, c->frame, mix->out), vm->work);
-        return last;
-    }
-    return attention_tiles(vm, c, i, last, &kv, err) ? last : -1;
+    bool looked = watched(c, first) || watched(c, first + 1);
+    bool attends = i == first && last == first + 2 && !looked;
+    /* An exact device's rows have attend()'s bits whoever looks on: only a patched pattern is
+     * mixed. The queries are still there, as a device's rows outlive their last reader
+     * (program_place). */
+    bool own = vm->backend->device && vm->backend->exact && last == first + 2 &&
+               !patched(c, first) && !patched(c, first + 1);
+    if (own ? looked && i <= first + 1 : !attends)
+        if (!attention_tiles(vm, c, i, own ? first + 1 : last, &kv, err))
+            return -1;
+    if (own || attends)
+        vm->backend->attend(vm->backend, &op->attention, &kv,
+                            vm_slot(vm, c->frame, vm->model->program.ops[first].in[0]), c->pos0,
+                            c->n, vm_slot(vm, c->frame, vm->model->program.ops[last].out),
+                            vm->work);
+    return last;
 }
 
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)

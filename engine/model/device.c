@@ -40,7 +40,7 @@ static enum dtype stored_dtype(struct ledger *l, const char *folder)
 struct backend *device_open(struct ledger *l, const char *folder, const struct device_options *o,
                             char note[WHY], struct error *err)
 {
-    struct backend_options options = {.n_threads = o->n_threads, .isa = o->isa};
+    struct backend_options options = {.n_threads = o->n_threads, .isa = o->isa, .exact = o->exact};
     const char *name = o->name ? o->name : "cpu";
     bool automatic = strcmp(name, "auto") == 0;
     char why[WHY];

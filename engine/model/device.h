@@ -10,6 +10,7 @@ struct device_options {
     const char *dtype; /* "f32", "bf16"; NULL: bf16 on a GPU for a checkpoint that is, else f32 */
     int n_threads;     /* 0: all */
     const char *isa;   /* NULL: best */
+    bool exact;        /* a GPU's bits, too, are the same however a row is computed */
 };
 
 /* Opens the backend for the model in a folder. note (may be NULL): why "auto" is not a GPU, ""

@@ -99,7 +99,7 @@ bool model_open(struct model *m, struct ledger *l, struct backend *b, const char
 {
     if (!model_map(m, l, b, folder, weights, err))
         return false;
-    if (!weights || model_place(m, err))
+    if (!weights || model_place(m, NULL, err))
         return true;
     model_close(m);
     return false;

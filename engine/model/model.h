@@ -30,6 +30,8 @@ struct model {
     int n_vectors, room_vectors;
     struct placed *placed; /* blocks of device memory that hold the weights: see place.h */
     int n_placed, room_placed;
+    size_t load_bytes; /* of the files, that were loaded to a device */
+    double load_seconds;
     int64_t n_params;        /* of the tensors that the program uses */
     size_t weight_bytes;     /* of the same */
     char dtypes[24];         /* "f32", "bf16", "f32/bf16": of the matrices */

@@ -4,19 +4,24 @@
 
 #include <stdint.h>
 #include <string.h>
+#include <time.h>
 
-#define CONVERT  ((size_t)1 << 20) /* elements rounded at a time */
-#define TOGETHER 16                /* floats: vectors start at multiples of these */
+#define TOGETHER 16 /* floats: vectors start at multiples of these */
 
-/* A block of device memory. For a tensor `host` is where its data is mapped, for a vector where
- * the model holds it. */
+/* A block of device memory: a tensor's, or that of all the vectors (tensor NULL). */
 struct placed {
     void *p;
     size_t bytes;
-    const char *host;
-    size_t host_bytes;
-    enum dtype from, to;
+    const struct tensor *tensor;
+    enum dtype dtype; /* of the tensor, there */
 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 static enum dtype device_dtype(const struct model *m, enum dtype stored)
 {
@@ -36,16 +41,15 @@ static const struct tensor *tensor_of(const struct model *m, const void *data)
     return NULL;
 }
 
-static struct placed *find(const struct model *m, const void *host)
+static struct placed *find(const struct model *m, const struct tensor *t)
 {
     for (int i = 0; i < m->n_placed; i++)
-        if (m->placed[i].host == host)
+        if (m->placed[i].tensor == t)
             return &m->placed[i];
     return NULL;
 }
 
-static struct placed *add(struct model *m, const void *host, size_t host_bytes, size_t bytes,
-                          struct error *err)
+static struct placed *add(struct model *m, const struct tensor *t, size_t bytes, struct error *err)
 {
     if (m->n_placed == m->room_placed) {
         int room = m->room_placed ? 2 * m->room_placed : 64;
@@ -57,7 +61,7 @@ static struct placed *add(struct model *m, const void *host, size_t host_bytes, 
         m->room_placed = room;
     }
     struct placed *x = &m->placed[m->n_placed];
-    *x = (struct placed){.bytes = bytes, .host = host, .host_bytes = host_bytes};
+    *x = (struct placed){.bytes = bytes, .tensor = t};
     x->p = room_alloc(m->ledger, m->backend, MEM_WEIGHTS, bytes, err);
     if (!x->p)
         return NULL;
@@ -65,23 +69,7 @@ static struct placed *add(struct model *m, const void *host, size_t host_bytes, 
     return x;
 }
 
-/* Writes a tensor's elements as bfloat16. */
-static bool write_rounded(struct model *m, const struct placed *x, struct error *err)
-{
-    size_t each = dtype_size(x->from), n = x->host_bytes / each;
-    uint16_t *part = mem_alloc_array(m->ledger, MEM_SCRATCH, CONVERT, sizeof *part, err);
-    if (!part)
-        return false;
-    for (size_t i = 0; i < n; i += CONVERT) {
-        size_t some = n - i < CONVERT ? n - i : CONVERT;
-        for (size_t k = 0; k < some; k++)
-            part[k] = dtype_to_bf16(dtype_load(x->from, x->host + (i + k) * each));
-        m->backend->write(m->backend, (uint16_t *)x->p + i, part, some * sizeof *part);
-    }
-    mem_free(m->ledger, part);
-    return true;
-}
-
+/* The matrix where its tensor is on the device, or will be once it is loaded. */
 static bool place_matrix(struct model *m, const struct matrix *from, struct matrix *to,
                          struct error *err)
 {
@@ -89,24 +77,37 @@ static bool place_matrix(struct model *m, const struct matrix *from, struct matr
     const struct tensor *t = tensor_of(m, from->data);
     if (!t)
         return !from->data || error_set(err, ERR_STATE, "%s: a matrix is of no tensor", m->folder);
-    struct placed *x = find(m, t->data);
+    struct placed *x = find(m, t);
     if (!x) {
         enum dtype dtype = device_dtype(m, t->dtype);
-        size_t n = t->bytes / dtype_size(t->dtype);
-        x = add(m, t->data, t->bytes, n * dtype_size(dtype), err);
+        x = add(m, t, t->bytes / dtype_size(t->dtype) * dtype_size(dtype), err);
         if (!x)
             return false;
-        x->from = t->dtype;
-        x->to = dtype;
-        if (x->from == x->to)
-            m->backend->write(m->backend, x->p, x->host, x->host_bytes);
-        else if (!write_rounded(m, x, err))
-            return false;
+        x->dtype = dtype;
     }
-    size_t element = (size_t)((const char *)from->data - x->host) / dtype_size(x->from);
-    to->dtype = x->to;
-    to->data = (const char *)x->p + element * dtype_size(x->to);
+    size_t byte = (size_t)((const char *)from->data - (const char *)t->data);
+    to->dtype = x->dtype;
+    to->data = (const char *)x->p + byte / dtype_size(t->dtype) * dtype_size(x->dtype);
     return true;
+}
+
+static bool load(struct model *m, struct load_watch *watch, struct error *err)
+{
+    struct load_job *jobs =
+        mem_alloc_array(m->ledger, MEM_OTHER, (size_t)m->n_placed, sizeof *jobs, err);
+    int n = 0;
+    double start = now();
+    for (int i = 0; jobs && i < m->n_placed; i++) {
+        const struct placed *x = &m->placed[i];
+        if (!x->tensor)
+            continue;
+        jobs[n++] = (struct load_job){x->tensor, x->p, x->dtype};
+        m->load_bytes += x->tensor->bytes;
+    }
+    bool ok = jobs && load_tensors(m->ledger, m->backend, jobs, n, watch, err);
+    m->load_seconds = now() - start;
+    mem_free(m->ledger, jobs);
+    return ok;
 }
 
 static size_t vectors_floats(const struct model *m)
@@ -121,7 +122,7 @@ static size_t vectors_floats(const struct model *m)
 static bool place_vectors(struct model *m, struct placed **block, struct error *err)
 {
     size_t bytes = vectors_floats(m) * sizeof(float), at = 0;
-    *block = add(m, m->vectors, 0, bytes, err);
+    *block = add(m, NULL, bytes, err);
     for (int i = 0; *block && i < m->n_vectors; i++) {
         size_t n = (size_t)m->vectors[i].n;
         m->backend->write(m->backend, (float *)(*block)->p + at, m->vectors[i].data,
@@ -143,10 +144,9 @@ static const float *placed_vector(const struct model *m, const float *block, con
     return NULL;
 }
 
-static bool place_on_device(struct model *m, struct error *err)
+static bool place_on_device(struct model *m, struct load_watch *watch, struct error *err)
 {
     struct placed *block;
-    char why[256];
     if (!place_vectors(m, &block, err))
         return false;
     const float *vectors = block->p;
@@ -161,13 +161,13 @@ static bool place_on_device(struct model *m, struct error *err)
         m->ropes[i].inv_freq = placed_vector(m, vectors, m->ropes[i].inv_freq);
         m->ropes[i].inv_freq_long = placed_vector(m, vectors, m->ropes[i].inv_freq_long);
     }
-    return m->backend->sync(m->backend, why) || error_set(err, ERR_DEVICE, "%s", why);
+    return load(m, watch, err);
 }
 
-bool model_place(struct model *m, struct error *err)
+bool model_place(struct model *m, struct load_watch *watch, struct error *err)
 {
     if (m->backend->device)
-        return place_on_device(m, err);
+        return place_on_device(m, watch, err);
     for (int i = 0; i < m->program.n_ops; i++) {
         struct op *op = &m->program.ops[i];
         op->run = (struct op_weights){op->w, op->gain, op->bias};

@@ -7,11 +7,12 @@
 #ifndef MIDPASS_PLACE_H
 #define MIDPASS_PLACE_H
 
+#include "engine/model/load.h"
 #include "engine/model/model.h"
 
-/* Fills each op's `run`. False: a device has no room, or failed; what was placed stays until
- * model_close. */
-bool model_place(struct model *m, struct error *err);
+/* Fills each op's `run`. watch (may be NULL) sees a device's weights come. False: a device has no
+ * room, or failed, or the files cannot be read; what was placed stays until model_close. */
+bool model_place(struct model *m, struct load_watch *watch, struct error *err);
 void model_unplace(struct model *m);
 /* Bytes that the weights take where the backend reads them. */
 size_t model_place_bytes(const struct model *m);

@@ -106,6 +106,7 @@ static bool take_tensors(struct checkpoint *c, struct shard *s, struct header *h
     for (int i = 0; i < h->n; i++) {
         struct tensor *t = &c->tensors[c->n_tensors++];
         *t = h->tensors[i];
+        t->begin = h->begins[i];
         if (s->map != NULL)
             t->data = (const char *)s->map + h->begins[i];
     }

@@ -22,8 +22,8 @@ struct tensor {
     enum dtype dtype; /* DTYPE_N if it is none of f32, f16, bf16 */
     int n_dims;
     int64_t dims[TENSOR_MAX_DIMS];
-    const void *data; /* mapped; any alignment; NULL if only headers were read */
-    size_t bytes;
+    const void *data;    /* mapped; any alignment; NULL if only headers were read */
+    size_t begin, bytes; /* where in the file the data is */
 };
 
 struct checkpoint; /* the tensors of one or several files */

@@ -321,6 +321,7 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
     cpu->ops = ops;
     cpu->b = (struct backend){
         .version = KERNELS_VERSION,
+        .exact = true,
         .name = "cpu",
         .n_threads = n_threads,
         .dtype = DTYPE_F32,

@@ -157,7 +157,8 @@ void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n,
                      const float *values);
 /* Whether one row times the matrix is stream.cu's. */
 bool stream_takes(const struct cuda *c, const struct matrix *w);
-/* Whether the op on one row goes along with what waits, or waits itself (join.cu). */
+/* Whether the op on one row goes along with what waits, or waits itself (join.cu); no op of an
+ * exact device does. */
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x);
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d);
@@ -194,6 +195,10 @@ size_t attention_workspace(struct cuda *c, int n);
 /* Any number of rows, float32 throughout, summed in double (exact.cu). */
 void product_exact(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
                    const float *bias, float *out, size_t out_stride, int n);
+
+/* The same of a bfloat16 matrix and rows rounded to it (exact_bf16.cu). */
+void product_exact_bf16(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
+                        const float *bias, float *out, size_t out_stride, int n);
 
 bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct kv_pages *out);
 

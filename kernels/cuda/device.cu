@@ -109,6 +109,28 @@ static void device_write(struct backend *b, void *p, const void *host, size_t by
         cuda_ok(c, cudaStreamSynchronize(c->stream), "writing");
 }
 
+static void *device_stage(struct backend *b, size_t bytes)
+{
+    void *p = NULL;
+    if (cudaMallocHost(&p, bytes) == cudaSuccess)
+        return p;
+    cudaGetLastError(); /* no room is the caller's to tell */
+    (void)b;
+    return NULL;
+}
+
+static void device_unstage(struct backend *b, void *p)
+{
+    cuda_ok(cuda_of(b), cudaFreeHost(p), "freeing");
+}
+
+static void device_send(struct backend *b, void *p, const void *staged, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    if (ready(c) && bytes > 0)
+        cuda_ok(c, cudaMemcpyAsync(p, staged, bytes, cudaMemcpyHostToDevice, c->stream), "loading");
+}
+
 static void device_copy(struct backend *b, void *to, const void *from, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
@@ -278,8 +300,8 @@ static bool open_device(struct cuda *c, char why[WHY])
     int ratio = 0;
     cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
     c->doubles = ratio > 0 && ratio <= DOUBLE_RATIO;
-    snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s", p.name,
-             c->b.dtype == DTYPE_BF16 ? "bf16" : "f32");
+    snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s%s", p.name,
+             c->b.dtype == DTYPE_BF16 ? "bf16" : "f32", c->b.exact ? ", exact" : "");
     bool ok =
         cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
                 "making a stream") &&
@@ -307,6 +329,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->name = "cuda";
     b->n_threads = 1;
     b->device = true;
+    b->exact = options && options->exact;
     b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
     b->chunk = CHUNK;
     b->together = TOGETHER_OPS;
@@ -317,6 +340,9 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->read = device_read;
     b->write = device_write;
     b->copy = device_copy;
+    b->stage = device_stage;
+    b->unstage = device_unstage;
+    b->send = device_send;
     b->memory = device_memory;
     b->sync = device_sync;
     b->workspace_bytes = device_workspace;

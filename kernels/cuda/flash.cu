@@ -56,7 +56,8 @@ __global__ void __launch_bounds__(THREADS) flash_kernel(struct flash f)
         queries[i] =
             row < f.n ? rounded<T>(f.q[((size_t)row * f.a.n_heads + head) * h + i % h]) : 0.0f;
     }
-    int first = first_visible(f.a.window, t), start = first_visible(f.a.window, f.pos0 + row0);
+    int first = first_visible(f.a.window, t),
+        start = first_visible(f.a.window, f.pos0 + row0) / KEYS * KEYS;
     int last = row0 + ROWS < f.n ? f.pos0 + row0 + ROWS - 1 : f.pos0 + f.n - 1;
     float most = -INFINITY, sum = 0, mixed[COLUMNS] = {};
     for (int s0 = start; s0 <= last; s0 += KEYS) {

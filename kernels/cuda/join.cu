@@ -115,7 +115,7 @@ static struct norm_job *begin(struct cuda *c, const float *x, int d)
 
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count)
 {
-    if (c->failed || count == 0 || count > JOINED_WIDTH)
+    if (c->failed || c->b.exact || count == 0 || count > JOINED_WIDTH)
         return false;
     struct norm_job *j = begin(c, x, (int)count);
     j->y = y;
@@ -133,7 +133,7 @@ bool join_save(struct cuda *c, void *page, int d, int row, const float *x)
 
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d)
 {
-    if (c->failed || n != 1 || d <= 0 || d > JOINED_WIDTH)
+    if (c->failed || c->b.exact || n != 1 || d <= 0 || d > JOINED_WIDTH)
         return false;
     struct norm_job *j = follows(c, x, d) ? &c->waiting.norm : begin(c, x, d);
     j->eps = eps;
@@ -237,7 +237,7 @@ bool join_activate(struct cuda *c, enum activation f, const float *x, const floa
 bool join_rope(struct cuda *c, const struct rope_job *j)
 {
     struct turn_job *t = &c->waiting.turn;
-    if (c->failed)
+    if (c->failed || c->b.exact)
         return false;
     if (c->waiting.kind == TURN && t->q.x && !t->k.x && !t->stored && j->angles == t->q.angles &&
         j->r == t->q.r && j->style == t->q.style && j->d_head == t->q.d_head) {
@@ -255,7 +255,7 @@ bool join_store(struct cuda *c, const struct kv_view *view, int pos, const float
                 const float *values)
 {
     struct turn_job *t = &c->waiting.turn;
-    if (c->failed || !keys || !values)
+    if (c->failed || c->b.exact || !keys || !values)
         return false;
     if (c->waiting.kind != TURN || t->stored || !t->k.x || t->k.out != keys ||
         t->k.heads != view->n_kv_heads || t->k.d_head != view->d_head) {

@@ -157,13 +157,21 @@ static void matmul(struct backend *b, const float *x, size_t x_stride, const str
     struct cuda *c = cuda_of(b);
     if (c->failed || n <= 0)
         return;
+    bool low = w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16;
+    if (b->exact) {
+        settle(c);
+        if (low)
+            product_exact_bf16(c, x, x_stride, w, bias, out, out_stride, n);
+        else
+            product_exact(c, x, x_stride, w, bias, out, out_stride, n);
+        return;
+    }
     if (n <= FEW_ROWS) {
         join_product(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
     if (c->waiting.kind != NOTHING || c->rounded != x)
         settle(c);
-    bool low = w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16;
     if (c->doubles && !low) {
         settle(c);
         product_exact(c, x, x_stride, w, bias, out, out_stride, n);

@@ -129,6 +129,33 @@ def ours(folder, config, copy):
     return found
 
 
+def forget(folder):
+    """Has the system drop the files' pages; where it does not, what is told is no cold rate."""
+    for f in folder.glob("*.safetensors"):
+        with open(f, "rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def loading(folder):
+    """How fast the weights come to the device, beside dd reading the same files."""
+    for what, cold in (("warm cache", False), ("dropped from the cache", True)):
+        if cold:
+            forget(folder)
+        began = time.time()
+        for f in folder.glob("*.safetensors"):
+            subprocess.run(["dd", f"if={f}", "of=/dev/null", "bs=16M"], check=True,
+                           capture_output=True)
+        size = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+        dd = size / (time.time() - began)
+        if cold:
+            forget(folder)
+        o, _ = midpass(folder, [5], "info timing")
+        t = timings(o)[0]
+        rate = t["load_bytes"] / t["load_seconds"]
+        tell(f"loading, {what}", f"{rate / 1e9:.1f} GB/s, {t['load_seconds']:.2f} s",
+             f"dd {dd / 1e9:.1f} GB/s")
+
+
 def logits_of(folder, config):
     import numpy
 
@@ -227,6 +254,7 @@ def theirs(folder, config, found, logits):
 def main():
     print("device:", torch.cuda.get_device_name())
     folder, config = make_checkpoint()
+    loading(folder)
     copy = bandwidth()
     print(f"copy: {copy / 1e12:.2f} TB/s, reads and writes counted", flush=True)
     torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
 /* test_bits.c - the same bits, whichever way: on every golden checkpoint, every site of every
  * position is compared bit for bit between ways of running, threads, instruction sets, and
- * checkpoint strides. */
+ * checkpoint strides. Arguments: a device that is opened exact, and its type (bf16). */
 #include "engine/forward/trace.h"
 #include "tests/support/bits.h"
 #include "tests/support/checkpoints.h"
@@ -10,6 +10,9 @@
 #include <string.h>
 
 #define TOKENS 37 /* past every window and original length of the golden models */
+
+static const char *device = "cpu";
+static enum dtype dtype = DTYPE_F32;
 
 /* How a sequence is run. */
 enum way { CHUNKS, TOKEN_BY_TOKEN, OP_BY_OP, BACK_AND_FORTH };
@@ -29,8 +32,9 @@ static void open_run(struct run *r, const char *name, const char *isa, int threa
     memset(r, 0, sizeof *r);
     snprintf(path, sizeof path, CHECKPOINTS "/%s", name);
     r->ledger = ledger_open();
-    r->backend =
-        backend_open("cpu", &(struct backend_options){.n_threads = threads, .isa = isa}, why);
+    struct backend_options options = {
+        .n_threads = threads, .isa = isa, .dtype = dtype, .exact = true};
+    r->backend = backend_open(device, &options, why);
     if (!r->backend)
         fail_msg("%s", why);
     struct trace_options o = {.chunk = chunk, .stride = stride, .n_ctx = n_ctx};
@@ -166,7 +170,7 @@ static void test_model(void **state)
     /* A cap on the context is a cap and nothing else. */
     check(&base, name, "with a cap", CHUNKS, NULL, 2, 512, 1, tokens_of(&base));
     const char *const isas[] = {"avx2", "avx512"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; !base.backend->device && i < 2; i++) {
         char why[256];
         struct backend *b =
             backend_open("cpu", &(struct backend_options){.n_threads = 1, .isa = isas[i]}, why);
@@ -181,8 +185,12 @@ static void test_model(void **state)
     close_run(&base);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        device = argv[1];
+    if (argc > 2 && strcmp(argv[2], "bf16") == 0)
+        dtype = DTYPE_BF16;
     static struct CMUnitTest tests[CHECKPOINTS_MOST];
     int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_model);
     return _cmocka_run_group_tests("bits", tests, (size_t)n, NULL, NULL);

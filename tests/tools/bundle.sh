@@ -12,7 +12,7 @@ build=$1 out=$2
 rm -rf "$out"
 mkdir -p "$out/build/tests/kernels" "$out/build/tests/golden" "$out/lib" "$out/tests"
 cp "$build/midpass" "$build/midpass_cuda.so" "$out/build"
-programs=("$build/midpass" "$build/tests/golden/test_parity")
+programs=("$build/midpass" "$build/tests/golden/test_parity" "$build/tests/golden/test_bits")
 for test in "$build"/tests/kernels/test_cuda*; do
     case $test in *.d) ;; *) programs+=("$test") ;; esac
 done

@@ -2,7 +2,8 @@
 # test-cuda.sh BUILD - the tests that can take the CUDA backend, with it.
 #
 # tests/kernels/test_cuda*.c are made for it (and skip themselves in `make test`, which has no GPU);
-# tests/golden/test_parity takes the device as its argument, and bf16 behind it.
+# tests/golden/test_parity and test_bits (of --exact) take the device as their argument, and bf16
+# behind it.
 #
 # SANITIZE=1: the tiny checkpoints and the tests above under compute-sanitizer instead, once for bad
 # accesses (memcheck), once for races (racecheck); each program for $SANITIZE_SECONDS at most (600).
@@ -18,7 +19,7 @@ nvidia-smi -L >/dev/null 2>&1 || {
     exit 1
 }
 export MIDPASS_TEST_DEVICE=cuda
-parity=$build/tests/golden/test_parity
+parity=$build/tests/golden/test_parity bits=$build/tests/golden/test_bits
 made=()
 for test in "$build"/tests/kernels/test_cuda*; do
     case $test in *\** | *.d) ;; *) made+=("$test") ;; esac
@@ -47,6 +48,7 @@ if [ "${SANITIZE:-}" ]; then
     for tool in memcheck racecheck; do
         check $tool parity-f32 "$parity" cuda || rc=1
         check $tool parity-bf16 "$parity" cuda bf16 || rc=1
+        check $tool exact-bf16 "$bits" cuda bf16 || rc=1
         for test in "${made[@]}"; do
             check $tool "$(basename "$test")" "$test" || rc=1
         done
@@ -56,6 +58,6 @@ fi
 
 # One at a time: they share the GPU's memory, and some of them measure it.
 rc=0
-TEST_JOBS=1 TEST_ARGS=cuda tests/tools/run-tests.sh "$build" "${made[@]}" "$parity" || rc=1
-TEST_JOBS=1 TEST_ARGS='cuda bf16' tests/tools/run-tests.sh "$build" "$parity" || rc=1
+TEST_JOBS=1 TEST_ARGS=cuda tests/tools/run-tests.sh "$build" "${made[@]}" "$parity" "$bits" || rc=1
+TEST_JOBS=1 TEST_ARGS='cuda bf16' tests/tools/run-tests.sh "$build" "$parity" "$bits" || rc=1
 exit $rc

@@ -29,7 +29,7 @@ _midpass_value() { # _midpass_value OPTION CURRENT
 
 _midpass() {
     local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]}
-    local options='--plain --slow --batch -ex -x --json --ids --ctx --mem --rope --device --dtype
+    local options='--plain --slow --batch -ex -x --json --ids --ctx --mem --rope --device --dtype --exact
         --threads --plan --stride --chunk --isa --resume --sessions --no-log --no-rc --rc --allow
         --help --version'
     local i given=0 only_words=0
