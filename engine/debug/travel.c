@@ -1,152 +1,17 @@
 /* travel.c - going on until a breakpoint stops it.
  *
- * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs, on the
- * rows that the op has just written; the hits are noted, and then gone through in token-major
- * order. A device's rows stay where they are: what was measured of them (sieve.h) tells which may
- * be hits, and these alone are read. Any other condition is evaluated afterwards, on values
- * recomputed for its one row. */
+ * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs (watcher.h);
+ * the hits are then gone through in token-major order. Any other condition is evaluated afterwards,
+ * on values recomputed for its one row. */
 #include "engine/debug/catch.h"
-#include "engine/debug/row_test.h"
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
-#include "engine/debug/sieve.h"
+#include "engine/debug/watcher.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_CHUNK 8 /* positions run before the first look; then eight times as many */
-
-/* ---- noting hits while a chunk runs ---- */
-
-struct hit {
-    int position, op, id;
-    bool maybe; /* the row is still to be read */
-};
-
-/* A breakpoint at an op, and the next one there. */
-struct stander {
-    int breakpoint, next; /* -1: the last */
-};
-
-struct watcher {
-    struct session *session;
-    bool *watch;          /* [n_ops] */
-    unsigned char *sites; /* [n_ops]: the ops themselves lie far apart */
-    int *first;           /* [n_ops], of the standers there; -1: none */
-    struct stander *standers;
-    int n_standers, room_standers;
-    struct hit *hits;
-    size_t n, room;
-};
-
-static bool note(struct watcher *w, int position, int op, int id, bool maybe, struct error *err)
-{
-    if (w->n == w->room) {
-        size_t room = w->room ? 2 * w->room : 64;
-        struct hit *p = mem_resize(w->session->ledger, MEM_OTHER, w->hits, room * sizeof *p, err);
-        if (!p)
-            return false;
-        w->hits = p;
-        w->room = room;
-    }
-    w->hits[w->n++] = (struct hit){position, op, id, maybe};
-    return true;
-}
-
-static int compare_hits(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    if (x->position != y->position)
-        return x->position < y->position ? -1 : 1;
-    if (x->op != y->op)
-        return x->op < y->op ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static struct breakpoint *stander(const struct watcher *w, int i)
-{
-    return &w->session->breakpoints.list[w->standers[i].breakpoint];
-}
-
-static bool watched_while_running(const struct breakpoint *b)
-{
-    return b->kind == STOP_NAN || (b->kind == STOP_SITE && b->expr && b->here_only);
-}
-
-static bool watch(void *context, const struct op_view *v, struct error *err)
-{
-    struct watcher *w = context;
-    for (int i = w->first[v->op]; i >= 0; i = w->standers[i].next) {
-        const struct breakpoint *b = stander(w, i);
-        if (!watched_while_running(b))
-            continue;
-        for (int row = 0; row < v->n; row++) {
-            bool truth = false;
-            if (!breakpoint_covers(b, w->session, v->pos0 + row, v->op))
-                continue;
-            if (b->kind == STOP_NAN)
-                truth = catch_bad_row(&w->session->model.program.ops[v->op], v, row);
-            else if (!row_test(w->session, b, v, row, &truth, err))
-                return false;
-            if (truth && !note(w, v->pos0 + row, v->op, b->id, false, err))
-                return false;
-        }
-    }
-    return true;
-}
-
-/* Whether a device's rows bring a NaN of this op's to light by themselves: what is no number among
- * scores or weights makes a mix that is none. A patch in between could hide it. */
-static bool shows_in_mix(const struct session *s, int op)
-{
-    const struct op *o = &s->model.program.ops[op];
-    if (!s->backend->device || (o->kind != OP_SCORES && o->kind != OP_SOFTMAX))
-        return false;
-    int scores = op - (int)(o->kind - OP_SCORES);
-    const bool *patched = s->trace.hooks.watch;
-    return !patched || !(patched[scores] || patched[scores + 1] || patched[scores + 2]);
-}
-
-/* Rows of one op that may be hits of the breakpoints at `op`, which is that op, or scores or
- * weights that show in it. */
-static bool sift(struct watcher *w, const struct op_view *v, const struct measures *m, int op,
-                 struct error *err)
-{
-    struct session *s = w->session;
-    const struct backend *device = s->backend;
-    int parts = v->heads > 1 ? v->heads : 1;
-    struct sieve_row row = {.parts = parts, .d = (int)v->row_stride / parts};
-    /* What is read later is recomputed: off by rounding, unless the device is exact. */
-    row.margin = device->exact ? 1e-6 : device->dtype == DTYPE_BF16 ? 0.02 : 1e-4;
-    for (int i = w->first[op]; i >= 0; i = w->standers[i].next) {
-        const struct breakpoint *b = stander(w, i);
-        if (!watched_while_running(b) || (op != v->op && b->kind != STOP_NAN))
-            continue;
-        for (int r = 0; r < v->n; r++) {
-            bool odd = false;
-            row.measures = m + (size_t)r * (size_t)parts;
-            for (int k = 0; k < parts; k++)
-                odd = odd || row.measures[k].odd > 0;
-            if ((b->kind == STOP_NAN ? odd : sieve_passes(b->expr, &row)) &&
-                breakpoint_covers(b, s, v->pos0 + r, op) &&
-                !note(w, v->pos0 + r, op, b->id, true, err))
-                return false;
-        }
-    }
-    return true;
-}
-
-static bool watch_measured(void *context, const struct op_view *v, const struct measures *m,
-                           struct error *err)
-{
-    struct watcher *w = context;
-    const struct op *o = &w->session->model.program.ops[v->op];
-    for (int back = o->kind == OP_MIX ? 2 : 0; back >= 0; back--)
-        if ((back == 0 || shows_in_mix(w->session, v->op - back)) &&
-            !sift(w, v, m, v->op - back, err))
-            return false;
-    return true;
-}
 
 /* ---- going through places in order ---- */
 
@@ -181,11 +46,9 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
     const struct program *p = &w->session->model.program;
     bool tail = op >= p->block_op[p->n_layers];
     /* The tail is not run with the prompt: only catch nan has noted it, by reading (look). */
-    if (!watched_while_running(b) || position < noted || (tail && b->kind != STOP_NAN))
+    if (!watcher_tests(b) || position < noted || (tail && b->kind != STOP_NAN))
         return test_by_reading(w->session, b, position, op, truth, err);
-    const struct hit wanted = {position, op, b->id, false};
-    const struct hit *found =
-        w->n > 0 ? bsearch(&wanted, w->hits, w->n, sizeof wanted, compare_hits) : NULL;
+    const struct hit *found = watcher_find(w, position, op, b->id);
     if (found && found->maybe)
         return test_by_reading(w->session, b, position, op, truth, err);
     *truth = found != NULL;
@@ -199,7 +62,7 @@ static bool stop_at(struct watcher *w, int position, int op, int noted, int *sto
     *stopped = 0;
     for (int i = w->first[op]; i >= 0; i = w->standers[i].next) {
         bool truth = false;
-        struct breakpoint *b = stander(w, i);
+        struct breakpoint *b = watcher_breakpoint(w, i);
         if (!breakpoint_covers(b, w->session, position, op))
             continue;
         if (!stops(w, b, position, op, noted, &truth, err))
@@ -211,52 +74,6 @@ static bool stop_at(struct watcher *w, int position, int op, int noted, int *sto
             b->ignore--;
         else if (!*stopped)
             *stopped = b->id;
-    }
-    return true;
-}
-
-static bool add_stander(struct watcher *w, int op, int breakpoint, struct error *err)
-{
-    if (w->n_standers == w->room_standers) {
-        int room = w->room_standers ? 2 * w->room_standers : 64;
-        struct stander *p =
-            mem_resize(w->session->ledger, MEM_OTHER, w->standers, (size_t)room * sizeof *p, err);
-        if (!p)
-            return false;
-        w->standers = p;
-        w->room_standers = room;
-    }
-    w->standers[w->n_standers] = (struct stander){breakpoint, w->first[op]};
-    w->first[op] = w->n_standers++;
-    return true;
-}
-
-/* Lists the enabled breakpoints at each op in their order, and marks the ops that have to be
- * watched while they run. *conditional: whether there are conditions. */
-static bool mark(struct watcher *w, bool *conditional, struct error *err)
-{
-    struct session *s = w->session;
-    int n_ops = s->model.program.n_ops;
-    *conditional = false;
-    for (int op = 0; op < n_ops; op++)
-        w->first[op] = -1;
-    for (int i = s->breakpoints.n - 1; i >= 0; i--) {
-        const struct breakpoint *b = &s->breakpoints.list[i];
-        if (!b->enabled)
-            continue;
-        for (int op = 0; op < n_ops; op++) {
-            if (b->kind == STOP_SITE && w->sites[op] != (unsigned char)b->site)
-                continue;
-            if (!breakpoint_stands(b, s, op))
-                continue;
-            if (!add_stander(w, op, i, err))
-                return false;
-            *conditional = *conditional || b->expr || b->kind != STOP_SITE;
-            bool elsewhere = b->kind == STOP_NAN && shows_in_mix(s, op);
-            if (watched_while_running(b))
-                w->watch[elsewhere ? op + (int)(OP_MIX - s->model.program.ops[op].kind) : op] =
-                    true;
-        }
     }
     return true;
 }
@@ -301,7 +118,7 @@ static bool note_tail(struct watcher *w, int from, int to, struct error *err)
                     if (s->breakpoints.list[i].kind == STOP_NAN &&
                         breakpoint_covers(&s->breakpoints.list[i], s, row + r, op) &&
                         catch_bad_row(&p->ops[op], &v, r))
-                        ok = note(w, row + r, op, s->breakpoints.list[i].id, false, err);
+                        ok = watcher_note(w, row + r, op, s->breakpoints.list[i].id, false, err);
             mem_free(s->ledger, values);
             if (!ok)
                 return false;
@@ -341,7 +158,7 @@ static bool look(struct watcher *w, bool conditional, int from, int to, int posi
     bool nan = catches_nan(s), ok = true;
     w->n = 0;
     if (conditional && (nan || to > noted)) {
-        s->trace.observer = (struct hooks){w->watch, watch, w, watch_measured};
+        s->trace.observer = watcher_hooks(w);
         if (nan && known > from) {
             ok = run_again(s, from, known, err);
             noted = from;
@@ -353,8 +170,7 @@ static bool look(struct watcher *w, bool conditional, int from, int to, int posi
     }
     if (nan && !note_tail(w, from, to, err))
         return false;
-    if (w->n > 0)
-        qsort(w->hits, w->n, sizeof *w->hits, compare_hits);
+    watcher_sort(w);
     for (int pos = from; pos < to; pos++)
         for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
             if (pos == position && i > op)
@@ -367,34 +183,6 @@ static bool look(struct watcher *w, bool conditional, int from, int to, int posi
                 return stand(s, pos, i, *stopped, err);
         }
     return true;
-}
-
-/* Gives back what the watcher holds. */
-static void watcher_fini(struct watcher *w)
-{
-    struct ledger *l = w->session->ledger;
-    mem_free(l, w->watch);
-    mem_free(l, w->sites);
-    mem_free(l, w->first);
-    mem_free(l, w->standers);
-    mem_free(l, w->hits);
-}
-
-static bool watcher_init(struct watcher *w, struct session *s, bool *conditional, struct error *err)
-{
-    const struct program *p = &s->model.program;
-    size_t n = (size_t)p->n_ops;
-    *w = (struct watcher){.session = s};
-    w->watch = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->watch, err);
-    w->sites = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->sites, err);
-    w->first = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->first, err);
-    bool ok = w->watch && w->sites && w->first;
-    for (int op = 0; ok && op < p->n_ops; op++)
-        w->sites[op] = (unsigned char)p->ops[op].site;
-    ok = ok && mark(w, conditional, err);
-    if (!ok)
-        watcher_fini(w);
-    return ok;
 }
 
 bool session_travel(struct session *s, int position, int op, int *stopped, struct error *err)
