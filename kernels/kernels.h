@@ -129,6 +129,14 @@ struct backend_options {
     bool exact;       /* of a device: see struct backend */
 };
 
+/* What can be said of a row of numbers without showing it. Sums are of its finite elements, in
+ * double; most and least, too: -inf and inf of none. odd: how many others there are. */
+struct measures {
+    double sum, squares;
+    float most, least;
+    int32_t odd, unused;
+};
+
 /* Scratch for one call, given by the caller (and counted there). */
 struct workspace {
     void *data; /* aligned to 64 bytes */
@@ -249,6 +257,9 @@ struct backend {
     /* Scratch for that. */
     size_t (*map_workspace)(struct backend *b, const struct attention *a, int n, int n_keys,
                             int heads);
+
+    /* out[n]: each row of x[n, D] measured, in any order of its elements. */
+    void (*measure)(struct backend *b, const float *x, int n, int d, struct measures *out);
 
     /* p = softmax(x) of each row of x[n, D], as softmax above. out may be x. */
     void (*probabilities)(struct backend *b, const float *x, float *out, int n, int d);

@@ -1,82 +1,17 @@
 /* travel.c - going on until a breakpoint stops it.
  *
- * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs, on the
- * rows that the op has just written; the hits are noted, and then gone through in token-major
- * order. Any other condition is evaluated afterwards, on values recomputed for its one row. */
+ * Where a condition looks only at `.`, it is tested while a chunk of the prompt runs (watcher.h);
+ * the hits are then gone through in token-major order. Any other condition is evaluated afterwards,
+ * on values recomputed for its one row. */
 #include "engine/debug/catch.h"
-#include "engine/debug/row_test.h"
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
+#include "engine/debug/watcher.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_CHUNK 8 /* positions run before the first look; then eight times as many */
-
-/* ---- noting hits while a chunk runs ---- */
-
-struct hit {
-    int position, op, id;
-};
-
-struct watcher {
-    struct session *session;
-    bool *watch; /* [n_ops] */
-    struct hit *hits;
-    size_t n, room;
-};
-
-static bool note(struct watcher *w, int position, int op, int id, struct error *err)
-{
-    if (w->n == w->room) {
-        size_t room = w->room ? 2 * w->room : 64;
-        struct hit *p = mem_resize(w->session->ledger, MEM_OTHER, w->hits, room * sizeof *p, err);
-        if (!p)
-            return false;
-        w->hits = p;
-        w->room = room;
-    }
-    w->hits[w->n++] = (struct hit){position, op, id};
-    return true;
-}
-
-static int compare_hits(const void *a, const void *b)
-{
-    const struct hit *x = a, *y = b;
-    if (x->position != y->position)
-        return x->position < y->position ? -1 : 1;
-    if (x->op != y->op)
-        return x->op < y->op ? -1 : 1;
-    return (x->id > y->id) - (x->id < y->id);
-}
-
-static bool watched_while_running(const struct breakpoint *b)
-{
-    return b->kind == STOP_NAN || (b->kind == STOP_SITE && b->expr && b->here_only);
-}
-
-static bool watch(void *context, const struct op_view *v, struct error *err)
-{
-    struct watcher *w = context;
-    const struct breakpoints *list = &w->session->breakpoints;
-    for (int i = 0; i < list->n; i++) {
-        const struct breakpoint *b = &list->list[i];
-        if (!watched_while_running(b))
-            continue;
-        for (int row = 0; row < v->n; row++) {
-            bool truth = false;
-            if (!breakpoint_covers(b, w->session, v->pos0 + row, v->op))
-                continue;
-            if (b->kind == STOP_NAN)
-                truth = catch_bad_row(&w->session->model.program.ops[v->op], v, row);
-            else if (!row_test(w->session, b, v, row, &truth, err))
-                return false;
-            if (truth && !note(w, v->pos0 + row, v->op, b->id, err))
-                return false;
-        }
-    }
-    return true;
-}
 
 /* ---- going through places in order ---- */
 
@@ -111,10 +46,12 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
     const struct program *p = &w->session->model.program;
     bool tail = op >= p->block_op[p->n_layers];
     /* The tail is not run with the prompt: only catch nan has noted it, by reading (look). */
-    if (!watched_while_running(b) || position < noted || (tail && b->kind != STOP_NAN))
+    if (!watcher_tests(b) || position < noted || (tail && b->kind != STOP_NAN))
         return test_by_reading(w->session, b, position, op, truth, err);
-    const struct hit wanted = {position, op, b->id};
-    *truth = w->n > 0 && bsearch(&wanted, w->hits, w->n, sizeof wanted, compare_hits);
+    const struct hit *found = watcher_find(w, position, op, b->id);
+    if (found && found->maybe)
+        return test_by_reading(w->session, b, position, op, truth, err);
+    *truth = found != NULL;
     return true;
 }
 
@@ -122,11 +59,10 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
 static bool stop_at(struct watcher *w, int position, int op, int noted, int *stopped,
                     struct error *err)
 {
-    struct breakpoints *list = &w->session->breakpoints;
     *stopped = 0;
-    for (int i = 0; i < list->n; i++) {
+    for (int i = w->first[op]; i >= 0; i = w->standers[i].next) {
         bool truth = false;
-        struct breakpoint *b = &list->list[i];
+        struct breakpoint *b = watcher_breakpoint(w, i);
         if (!breakpoint_covers(b, w->session, position, op))
             continue;
         if (!stops(w, b, position, op, noted, &truth, err))
@@ -140,26 +76,6 @@ static bool stop_at(struct watcher *w, int position, int op, int noted, int *sto
             *stopped = b->id;
     }
     return true;
-}
-
-/* Marks the ops at which some enabled breakpoint could stop, and whether any has to be watched
- * while it runs. */
-static bool mark(const struct session *s, bool *any_at, bool *watched, bool *conditional)
-{
-    bool any = false;
-    *conditional = false;
-    for (int op = 0; op < s->model.program.n_ops; op++) {
-        any_at[op] = watched[op] = false;
-        for (int i = 0; i < s->breakpoints.n; i++) {
-            const struct breakpoint *b = &s->breakpoints.list[i];
-            if (!b->enabled || !breakpoint_stands(b, s, op))
-                continue;
-            any = any_at[op] = true;
-            *conditional = *conditional || b->expr || b->kind != STOP_SITE;
-            watched[op] = watched[op] || watched_while_running(b);
-        }
-    }
-    return any;
 }
 
 static bool stand(struct session *s, int position, int op, int id, struct error *err)
@@ -202,7 +118,7 @@ static bool note_tail(struct watcher *w, int from, int to, struct error *err)
                     if (s->breakpoints.list[i].kind == STOP_NAN &&
                         breakpoint_covers(&s->breakpoints.list[i], s, row + r, op) &&
                         catch_bad_row(&p->ops[op], &v, r))
-                        ok = note(w, row + r, op, s->breakpoints.list[i].id, err);
+                        ok = watcher_note(w, row + r, op, s->breakpoints.list[i].id, false, err);
             mem_free(s->ledger, values);
             if (!ok)
                 return false;
@@ -231,8 +147,8 @@ static bool run_again(struct session *s, int from, int to, struct error *err)
 }
 
 /* Positions [from, to): runs them, watching, then looks at each place up to (position, op). */
-static bool look(struct watcher *w, const bool *any_at, bool conditional, int from, int to,
-                 int position, int op, int *stopped, struct error *err)
+static bool look(struct watcher *w, bool conditional, int from, int to, int position, int op,
+                 int *stopped, struct error *err)
 {
     struct session *s = w->session;
     /* After an edit the lower layers of some rows stand, and are not run again: only rows of
@@ -242,7 +158,7 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
     bool nan = catches_nan(s), ok = true;
     w->n = 0;
     if (conditional && (nan || to > noted)) {
-        s->trace.observer = (struct hooks){w->watch, watch, w};
+        s->trace.observer = watcher_hooks(w);
         if (nan && known > from) {
             ok = run_again(s, from, known, err);
             noted = from;
@@ -254,13 +170,12 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
     }
     if (nan && !note_tail(w, from, to, err))
         return false;
-    if (w->n > 0)
-        qsort(w->hits, w->n, sizeof *w->hits, compare_hits);
+    watcher_sort(w);
     for (int pos = from; pos < to; pos++)
         for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
             if (pos == position && i > op)
                 return true;
-            if (!any_at[i])
+            if (w->first[i] < 0)
                 continue;
             if (!stop_at(w, pos, i, noted, stopped, err))
                 return false;
@@ -272,27 +187,22 @@ static bool look(struct watcher *w, const bool *any_at, bool conditional, int fr
 
 bool session_travel(struct session *s, int position, int op, int *stopped, struct error *err)
 {
-    struct watcher w = {.session = s};
-    size_t n_ops = (size_t)s->model.program.n_ops;
-    bool conditional;
+    struct watcher w;
+    bool conditional, ok = true;
     *stopped = 0;
     trace_aim(&s->trace, position + 1);
-    bool *flags = mem_alloc_array(s->ledger, MEM_OTHER, 2 * n_ops, sizeof *flags, err);
-    if (!flags)
+    if (s->breakpoints.n == 0)
+        return session_goto(s, position, op, err);
+    if (!watcher_init(&w, s, &conditional, err))
         return false;
-    w.watch = flags + n_ops;
-    bool ok = true;
-    if (mark(s, flags, w.watch, &conditional)) {
-        int chunk = FIRST_CHUNK;
-        for (int from = s->position; ok && !*stopped && from <= position;) {
-            int to = position + 1 - from < chunk ? position + 1 : from + chunk;
-            ok = look(&w, flags, conditional, from, to, position, op, stopped, err);
-            from = to;
-            chunk = chunk * 8 < s->trace.chunk ? chunk * 8 : s->trace.chunk;
-        }
+    int chunk = FIRST_CHUNK;
+    for (int from = s->position; ok && w.n_standers > 0 && !*stopped && from <= position;) {
+        int to = position + 1 - from < chunk ? position + 1 : from + chunk;
+        ok = look(&w, conditional, from, to, position, op, stopped, err);
+        from = to;
+        chunk = chunk * 8 < s->trace.chunk ? chunk * 8 : s->trace.chunk;
     }
-    mem_free(s->ledger, flags);
-    mem_free(s->ledger, w.hits);
+    watcher_fini(&w);
     if (!ok) {
         /* Interrupted or failed on the way: stand where it came to. */
         int rows = trace_rows(&s->trace);

@@ -231,6 +231,7 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         struct vm_call c = trace_call(t, f, pos0, rows);
         c.tap = t->observer.written ? &t->observer : NULL;
         c.again = t->again;
+        vm_forget(t->vm);
         if (!trace_enter(t, &c, first, err))
             return false;
         for (int l = first; l < layer; l++) {
@@ -242,6 +243,8 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         }
         if (layer == trace_layers(t))
             t->pc = 0;
+        if (!vm_tell(t->vm, c.tap, err))
+            return false;
         /* For one row alone a device is not waited for here: see trace_sync. */
         if (rows > 1 && !vm_sync(t->vm, err)) {
             trace_invalidate(t, pos0, 1);

@@ -42,6 +42,11 @@ struct hooks {
     bool *watch; /* [n_ops] */
     bool (*written)(void *context, const struct op_view *v, struct error *err);
     void *context;
+    /* Not NULL: rows that a device wrote, and no patch touched, stay there; behind the run this is
+     * told what was measured of them, m[v->n][heads, or 1]. The view has no data. Of scores and
+     * patterns `written` is told, as ever. */
+    bool (*measured)(void *context, const struct op_view *v, const struct measures *m,
+                     struct error *err);
 };
 
 struct trace {

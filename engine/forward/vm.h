@@ -23,6 +23,13 @@ struct frame {
     bool result_patched;
 };
 
+/* Rows that were measured, and not told yet. */
+struct vm_measured {
+    struct op_view view;
+    size_t at; /* of its first in the device's buffer */
+    int parts; /* of a row */
+};
+
 struct vm {
     struct ledger *ledger;
     const struct model *model;
@@ -32,6 +39,10 @@ struct vm {
     struct frame run;  /* of chunks and recomputations */
     float *host;       /* what hooks see of a device's memory */
     size_t host_room;
+    float *measures;                  /* a device's struct measures */
+    size_t measures_room, n_measures; /* floats; of the structs */
+    struct vm_measured *measured;
+    int n_measured, room_measured;
 };
 
 /* One stretch. ids are those of the rows; keys before pos0 are in the cache. */
@@ -68,6 +79,11 @@ bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err);
 /* On a device the ops are only asked for: vm_sync waits, and tells what went wrong. */
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
 bool vm_sync(struct vm *vm, struct error *err);
+/* Tells the tap what was measured for it since the last time; waits for a device only if there is
+ * any. tap may be NULL. */
+bool vm_tell(struct vm *vm, const struct hooks *tap, struct error *err);
+/* What a run that failed has measured is told nobody. */
+void vm_forget(struct vm *vm);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
 /* Give scratch back. */

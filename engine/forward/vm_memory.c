@@ -99,6 +99,9 @@ void vm_fini(struct vm *vm)
 {
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
     mem_free(vm->ledger, vm->host);
+    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->measures,
+              vm->measures_room * sizeof *vm->measures);
+    mem_free(vm->ledger, vm->measured);
     frame_fini(vm, &vm->live);
     frame_fini(vm, &vm->run);
 }

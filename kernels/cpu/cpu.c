@@ -3,6 +3,7 @@
  * A row is one thread's, a plain array is cut anywhere: neither shows in the result. */
 #include "kernels/cpu/cpu.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +141,26 @@ static void cpu_center(struct backend *b, const float *x, float *out, int n, int
     FOR_SPANS(
         b, s, (size_t)n, 1, (size_t)d,
         cpu_ops_of(b)->center(x + s.from * (size_t)d, out + s.from * (size_t)d, (int)s.count, d));
+}
+
+static void cpu_measure(struct backend *b, const float *x, int n, int d, struct measures *out)
+{
+    (void)b;
+    for (int r = 0; r < n; r++) {
+        struct measures m = {.most = -INFINITY, .least = INFINITY};
+        for (int i = 0; i < d; i++) {
+            float v = x[(size_t)r * (size_t)d + (size_t)i];
+            if (!isfinite(v)) {
+                m.odd++;
+                continue;
+            }
+            m.sum += (double)v;
+            m.squares += (double)v * (double)v;
+            m.most = v > m.most ? v : m.most;
+            m.least = v < m.least ? v : m.least;
+        }
+        out[r] = m;
+    }
 }
 
 static void cpu_rms(struct backend *b, const float *x, float eps, float *scale, int n, int d)
@@ -340,6 +361,7 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
         .add = cpu_add,
         .center = cpu_center,
         .rms = cpu_rms,
+        .measure = cpu_measure,
         .divide = cpu_divide,
         .gain = cpu_gain,
         .matmul = cpu_matmul,

@@ -188,6 +188,7 @@ void kv_ops(struct backend *b);        /* kv.cu */
 void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
 void map_ops(struct backend *b);       /* map.cu */
+void measure_ops(struct backend *b);   /* measure.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
 size_t attention_workspace(struct cuda *c, int n);

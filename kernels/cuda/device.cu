@@ -353,6 +353,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     pattern_ops(b);
     attention_ops(b);
     map_ops(b);
+    measure_ops(b);
     if (open_device(c, why))
         return b;
     cudaFree(c->arrived);

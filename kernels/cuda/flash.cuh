@@ -91,7 +91,9 @@ __device__ static __forceinline__ float weigh(float s[KEYS / 8][4], int half, fl
         top = fmaxf(top, fmaxf(s[j][2 * half], s[j][2 * half + 1]));
     top = quad_max(top);
     float base = top == -INFINITY ? 0.0f : top * scale;
-    float shrink = power_of_two(fmaf(*most, scale, -base));
+    /* 1 where nothing is larger: hidden tiles then leave no trace, and a row's bits do not depend
+     * on the rows beside it. */
+    float shrink = top == *most ? 1.0f : power_of_two(fmaf(*most, scale, -base));
 #pragma unroll
     for (int j = 0; j < KEYS / 8; j++)
 #pragma unroll

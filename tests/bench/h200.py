@@ -196,6 +196,52 @@ def maps(folder, config, layer=16, options=(), what=""):
         tell(f"maps at {n}{what}", str(e).strip()[-120:])
 
 
+def edits(folder, config, n=2048, layer=16, times=20):
+    """A head's z at the last position changed, and changed back, each time to new logits."""
+    change = (f"patch {layer}.z[3] at {n - 1} zero", "top 1", "undo", "top 1")
+    date = "shell date +%s%N"
+    o, _ = midpass(folder, ids_of(n, config["vocab_size"]), "finish", *change, date, date,
+                   *(change * times), date)
+    clock = [x for x in o if isinstance(x, int)]
+    seconds = (clock[2] - clock[1] - (clock[1] - clock[0])) / 1e9 / (2 * times)
+    tell(f"an edit at the last of {n}, to new logits", f"{seconds * 1e3:.2f} ms", "", "3 ms")
+
+
+def breakpoints(folder, config, n=512):
+    """Generation with 100 breakpoints that do not fire, beside none; a prompt with 10."""
+    layers, sites = config["num_hidden_layers"], ("attn_out", "mlp_out", "resid_post", "z")
+    armed = [f"break {i % layers}.{sites[i // layers % len(sites)]} if norm(.) > 1e9"
+             for i in range(100)]
+    ids = ids_of(n, config["vocab_size"])
+    rates = []
+    for lines in ([], armed):
+        o, _ = midpass(folder, ids, *lines, "finish", "generate 8", "info timing",
+                       f"generate {GENERATE}", "info timing")
+        t = timings(o)[1]
+        rates.append(t["tokens"] / t["seconds"])
+    tell(f"generation behind {n}, 100 breakpoints", f"{rates[1]:.1f} a second",
+         f"none: {rates[0]:.1f}")
+    seconds = []
+    for lines in ([], armed[:10]):
+        o, _ = midpass(folder, ids_of(64, config["vocab_size"]), "finish", *lines,
+                       "ids " + " ".join(map(str, ids_of(4096, config["vocab_size"]))), "finish",
+                       "info timing")
+        seconds.append(timings(o)[0]["seconds"])
+    tell("prompt of 4096, 10 breakpoints", f"{seconds[1] * 1e3:.1f} ms",
+         f"none: {seconds[0] * 1e3:.1f}")
+
+
+def exact(folder, config):
+    """What --exact costs."""
+    for n in (512, 4096):
+        o, _ = midpass(folder, ids_of(64, config["vocab_size"]), "finish",
+                       "ids " + " ".join(map(str, ids_of(n, config["vocab_size"]))), "finish",
+                       "info timing", f"generate {GENERATE}", "info timing", options=("--exact",))
+        t = timings(o)
+        tell(f"--exact, {n}", f"{t[0]['seconds'] * 1e3:.1f} ms, "
+             f"{t[1]['tokens'] / t[1]['seconds']:.1f} a second")
+
+
 def theirs(folder, config, found, logits):
     from transformers import AutoModelForCausalLM
 
@@ -218,7 +264,7 @@ def theirs(folder, config, found, logits):
                 text = f"{best * 1e3:.1f} ms, {peak / 2**30:.1f} GiB"
             except Exception as e:
                 text = type(e).__name__
-            mine = found[n]
+            mine = found.get(n, "")
             mine = (f"{mine[0] * 1e3:.1f} ms, {mine[1] / 2**30:.1f} GiB"
                     if isinstance(mine, tuple) else mine)
             tell(f"prompt of {n}", mine, text, f"{REFERENCE.get(n, 0) * 1e3:.1f} ms on an H200")
@@ -252,18 +298,30 @@ def theirs(folder, config, found, logits):
 
 
 def main():
+    parts = os.environ.get("PARTS", "load prompts edits breakpoints exact maps logits").split()
     print("device:", torch.cuda.get_device_name())
     folder, config = make_checkpoint()
-    loading(folder)
     copy = bandwidth()
     print(f"copy: {copy / 1e12:.2f} TB/s, reads and writes counted", flush=True)
     torch.cuda.empty_cache()
-    found = ours(folder, config, copy)
-    maps(folder, config)
-    maps(folder, config, 15, ("--mem", "74G"), ", a checkpoint every 4 layers")
-    logits = logits_of(folder, config)
-    print(f"\n  {'':44} {'midpass':>26} {'transformers':>26} limit")
+    found, logits = {}, {}
+    if "load" in parts:
+        loading(folder)
+    if "prompts" in parts:
+        found = ours(folder, config, copy)
+    if "edits" in parts:
+        edits(folder, config)
+    if "breakpoints" in parts:
+        breakpoints(folder, config)
+    if "exact" in parts:
+        exact(folder, config)
+    if "maps" in parts:
+        maps(folder, config)
+        maps(folder, config, 15, ("--mem", "74G"), ", a checkpoint every 4 layers")
+    if "logits" in parts:
+        logits = logits_of(folder, config)
     if not os.environ.get("NO_TRANSFORMERS"):
+        print(f"\n  {'':44} {'midpass':>26} {'transformers':>26} limit")
         theirs(folder, config, found, logits)
 
 

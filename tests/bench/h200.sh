@@ -3,7 +3,8 @@
 # transformers with the same weights: prompts, generation, memory, logits.
 #
 # Makes a checkpoint with random bf16 weights in $WORK (/tmp/midpass-h200), 7.6 GB. PROMPTS names the
-# lengths ("512 4096 32768 131072"). Takes PyTorch and transformers.
+# lengths ("512 4096 32768 131072"), PARTS what is measured (load prompts edits breakpoints exact maps
+# logits); NO_TRANSFORMERS=1 leaves transformers out. Takes PyTorch and transformers.
 set -eu
 cd "$(dirname "$0")/../.."
 build=${1:-build}

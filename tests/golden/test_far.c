@@ -110,6 +110,102 @@ static const char *const lines[] = {
     "info tokens",
 };
 
+/* Conditions that hold at some places, by thresholds that some model's rows lie about; with what
+ * they are `continue`d through. */
+static const char *const conditions[] = {
+    "break *.resid_post if norm(.) > 1",
+    "break *.resid_post if norm(.) > 4",
+    "break *.z if max(abs(.)) > 0.5",
+    "break *.z if norm(.[0]) > 0.2",
+    "break *.attn_out if mean(.) > 0.01",
+    "break *.mlp_out if std(.) > 0.1",
+    "break *.resid_mid if min(.) < -1",
+    "break *.q if norm(.[-1]) < 0.3",
+    "break *.post if max(.) > 0.05",
+    "break *.k if sum(.) > 0.5 && .[0,1] > 0",
+    "break *.pattern if max(.[0]) < 0.9",
+    "break embed if norm(.) > 0.9",
+    "break *.resid_post if .[3] > 1",
+    "break *.v if !(norm(.) < 1)",
+    "break *.ln1.scale if max(.) > 0.2 || 0.9",
+    "break logits if max(.) > 1",
+};
+
+/* The two sides stop at the same places, with the same things said there. */
+static void stop_alike(struct side *cpu, struct side *far, const char *name, const char *line)
+{
+    static const char *const prompt = "ids 3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 3 2 3 8 4";
+    const char *const turns[] = {prompt,     line,       "continue",         "continue", "continue",
+                                 "continue", "continue", "reverse-continue", "continue", "delete"};
+    for (size_t i = 0; i < sizeof turns / sizeof *turns; i++) {
+        const char *want = say(cpu, turns[i]), *got = say(far, turns[i]);
+        if (strcmp(want, got) != 0)
+            fail_msg("%s: %s: %s\n  the CPU %.400s\n  far     %.400s", name, line, turns[i], want,
+                     got);
+    }
+}
+
+static void conditions_alike(const char *name, int chunk)
+{
+    struct side cpu, far;
+    struct backend *b = far_open(1);
+    assert_non_null(b);
+    far_unguard();
+    side_open(&cpu, name, NULL, chunk, 0);
+    side_open(&far, name, b, chunk, 0);
+    for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
+        stop_alike(&cpu, &far, name, conditions[i]);
+    /* NaNs where no condition looks: among scores, and hidden by a patch of what they make. */
+    static const char *const bad[] = {
+        "patch 1.attn_scores[0,3] at 7 = 0/0", "patch 0.q[0,1] at 5 = 1/0",
+        "patch 1.pattern[0,2] at 9 = 0/0",     "patch 0.resid_mid[1] at 4 = 0/0",
+        "patch 0.attn_scores[0,2] at 6 = 0/0",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        say(&cpu, bad[i]), say(&far, bad[i]);
+        stop_alike(&cpu, &far, name, "catch nan");
+        if (i == sizeof bad / sizeof *bad - 2)
+            say(&cpu, "patch 0.z at 6 = 0"), say(&far, "patch 0.z at 6 = 0");
+        say(&cpu, "delete patch 1"), say(&far, "delete patch 1");
+    }
+    side_close(&cpu);
+    side_close(&far);
+}
+
+/* Breakpoints that never fire leave a device's rows where they are. */
+static void armed_is_cheap(const char *name)
+{
+    struct side far;
+    struct backend *b = far_open(1);
+    long reads[2];
+    size_t bytes[2];
+    assert_non_null(b);
+    far_unguard();
+    side_open(&far, name, b, 0, 0);
+    say(&far, "ids 3 1 4 1 5 9 2 6");
+    int layers = far.session.model.config.n_layers, armed = 0;
+    static const char *const sites[] = {"z", "attn_out", "mlp_out", "resid_post", "q"};
+    for (int i = 0; i < 100; i++) {
+        char line[100];
+        snprintf(line, sizeof line, "break %d.%s if norm(.) > 1e%d", i % layers,
+                 sites[i / layers % 5], 9 + i % 20);
+        say(&far, line);
+        armed += far.err.code == ERR_NONE;
+    }
+    say(&far, "catch nan");
+    assert_true(armed > 50);
+    far_count(&reads[0], &bytes[0]);
+    say(&far, "generate 5");
+    if (far.err.code)
+        fail_msg("%s: %s", name, far.err.text);
+    far_count(&reads[1], &bytes[1]);
+    /* A token's measures come together, and its tail is read for catch nan. */
+    if (reads[1] - reads[0] > 5 * 24 || bytes[1] - bytes[0] > (size_t)5 * 64 << 10)
+        fail_msg("%s: %ld reads and %zu bytes for five tokens", name, reads[1] - reads[0],
+                 bytes[1] - bytes[0]);
+    side_close(&far);
+}
+
 static void compare(const char *name, int chunk, int stride)
 {
     struct side cpu, far;
@@ -141,9 +237,17 @@ static void test_model(void **state)
     compare(*state, 7, 2);
 }
 
+static void test_conditions(void **state)
+{
+    conditions_alike(*state, 512);
+    conditions_alike(*state, 5);
+    armed_is_cheap(*state);
+}
+
 int main(void)
 {
     struct CMUnitTest tests[CHECKPOINTS_MOST];
     int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, test_model);
+    n = checkpoints_add(tests, n, CHECKPOINTS_MOST, test_conditions);
     return _cmocka_run_group_tests("far", tests, (size_t)n, NULL, NULL);
 }

@@ -279,9 +279,38 @@ static void joined_rows(void **state)
     free(x), free(gains);
 }
 
+static void rows_are_measured(void **state)
+{
+    static const int shapes[][2] = {{1, 3072}, {100, 64}, {7, 513}, {300, 96}, {3, 1}, {2, 9000}};
+    NEEDS_GPU();
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        int n = shapes[i][0], d = shapes[i][1];
+        size_t count = (size_t)n * (size_t)d, bytes = (size_t)n * sizeof(struct measures);
+        float *x = random_floats(count);
+        x[count / 3] = NAN;
+        x[count / 2] = count > 9 ? INFINITY : x[count / 2];
+        float *far = put_floats(x, count), *far_out = put_blank(bytes / sizeof(float));
+        struct measures *want = malloc(bytes);
+        assert_non_null(want);
+        cpu->measure(cpu, x, n, d, want);
+        gpu->measure(gpu, far, n, d, (struct measures *)(void *)far_out);
+        struct measures *got = (void *)get_floats(far_out, bytes / sizeof(float));
+        for (int r = 0; r < n; r++) {
+            assert_int_equal(got[r].odd, want[r].odd);
+            assert_true(same_bits(got[r].most, want[r].most));
+            assert_true(same_bits(got[r].least, want[r].least));
+            assert_true(fabs(got[r].sum - want[r].sum) <= 1e-12 * d);
+            assert_true(fabs(got[r].squares - want[r].squares) <= 1e-12 * d);
+        }
+        gpu->free(gpu, far);
+        free(x), free(want), free(got);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_are_measured),
         cmocka_unit_test(memory_holds_what_was_written),
         cmocka_unit_test(norms),
         cmocka_unit_test(joined_rows),

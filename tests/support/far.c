@@ -21,9 +21,11 @@ static struct block blocks[BLOCKS]; /* in the order of their places */
 static int n_blocks;
 static size_t top; /* what was ever handed out lies below it */
 
+static bool unguarded;
+
 static void allow(int how)
 {
-    if (top > 0 && mprotect(arena, top, how) != 0) {
+    if (top > 0 && !unguarded && mprotect(arena, top, how) != 0) {
         perror("far: mprotect");
         abort();
     }
@@ -37,6 +39,15 @@ static void enter(void)
 static void leave(void)
 {
     allow(PROT_NONE);
+}
+
+void far_unguard(void)
+{
+    unguarded = true;
+    if (mprotect(arena, ARENA, PROT_READ | PROT_WRITE) != 0) {
+        perror("far: mprotect");
+        abort();
+    }
 }
 
 /* ---- memory ---- */
@@ -167,7 +178,25 @@ static size_t far_kv_bytes(struct backend *b, int n_kv_heads, int d_head)
         leave();                                                                                   \
     }
 
-FAR(read, (struct backend * b, void *host, const void *p, size_t bytes), host, p, bytes)
+static long n_reads;
+static size_t bytes_read;
+
+static void far_read(struct backend *b, void *host, const void *p, size_t bytes)
+{
+    (void)b;
+    n_reads++;
+    bytes_read += bytes;
+    enter();
+    near->read(near, host, p, bytes);
+    leave();
+}
+
+void far_count(long *reads, size_t *bytes)
+{
+    *reads = n_reads;
+    *bytes = bytes_read;
+}
+
 FAR(write, (struct backend * b, void *p, const void *host, size_t bytes), p, host, bytes)
 FAR(copy, (struct backend * b, void *to, const void *from, size_t bytes), to, from, bytes)
 FAR(embed,
@@ -179,6 +208,7 @@ FAR(add, (struct backend * b, const float *x, const float *y, float *out, size_t
 FAR(center, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
 FAR(rms, (struct backend * b, const float *x, float eps, float *scale, int n, int d), x, eps, scale,
     n, d)
+FAR(measure, (struct backend * b, const float *x, int n, int d, struct measures *out), x, n, d, out)
 FAR(divide, (struct backend * b, const float *x, const float *scale, float *out, int n, int d), x,
     scale, out, n, d)
 FAR(gain,
@@ -235,8 +265,10 @@ struct backend *far_open(int n_threads)
 {
     char why[256];
     struct backend_options options = {.n_threads = n_threads};
-    n_blocks = 0;
-    top = 0;
+    n_blocks = n_sent = 0;
+    unguarded = false;
+    n_reads = 0;
+    top = bytes_read = 0;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     near = arena == MAP_FAILED ? NULL : backend_open("cpu", &options, why);
     if (!near)
@@ -262,6 +294,7 @@ struct backend *far_open(int n_threads)
     far.add = far_add;
     far.center = far_center;
     far.rms = far_rms;
+    far.measure = far_measure;
     far.divide = far_divide;
     far.gain = far_gain;
     far.matmul = far_matmul;
