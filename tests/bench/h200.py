@@ -317,6 +317,7 @@ def main():
         exact(folder, config)
     if "maps" in parts:
         maps(folder, config)
+        maps(folder, config, 15, (), ", from the layer before")
         maps(folder, config, 15, ("--mem", "74G"), ", a checkpoint every 4 layers")
     if "logits" in parts:
         logits = logits_of(folder, config)
