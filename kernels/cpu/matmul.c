@@ -82,10 +82,9 @@ static bool matmul_by_runs(struct backend *b, const float *x, size_t x_stride,
         const float *from = sums + (size_t)i * width;
         memcpy(to, from, width * sizeof(float));
         for (int run = 1; run < runs; run++)
-            for (size_t o = 0; o < width; o++)
-                to[o] += from[(size_t)run * each + o];
-        for (size_t o = 0; bias && o < width; o++)
-            to[o] += bias[o];
+            ops->add(to, from + (size_t)run * each, to, width);
+        if (bias)
+            ops->add(to, bias, to, width);
     }
     return true;
 }
