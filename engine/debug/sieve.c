@@ -143,9 +143,9 @@ static struct range call(const struct expr *e, const struct node *n, const struc
     return measured(expr_function_name(n->function), row, &s);
 }
 
-static struct range product(struct range a, struct range b)
+/* The least and the greatest of four corners. */
+static struct range around(const double x[4])
 {
-    double x[4] = {a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high};
     double low = x[0], high = x[0];
     for (int i = 0; i < 4; i++) {
         if (isnan(x[i]))
@@ -154,6 +154,19 @@ static struct range product(struct range a, struct range b)
         high = fmax(high, x[i]);
     }
     return between(low, high);
+}
+
+static struct range product(struct range a, struct range b)
+{
+    const double x[4] = {a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high};
+    return around(x);
+}
+
+/* Divided as whoever reads the row divides: 49 * (1 / 49) is not 1. */
+static struct range quotient(struct range a, struct range b)
+{
+    const double x[4] = {a.low / b.low, a.low / b.high, a.high / b.low, a.high / b.high};
+    return around(x);
 }
 
 static struct range less(struct range a, struct range b, bool or_equal)
@@ -177,7 +190,7 @@ static struct range binary(enum value_operator o, struct range a, struct range b
     case VALUE_MULTIPLY:
         return product(a, b);
     case VALUE_DIVIDE:
-        return may_be_zero(b) ? anything() : product(a, between(1 / b.high, 1 / b.low));
+        return may_be_zero(b) ? anything() : quotient(a, b);
     case VALUE_EQUAL:
         return truth(!one, !apart);
     case VALUE_UNEQUAL:

@@ -147,6 +147,9 @@ static void what_is_not_known_passes(void **state)
     };
     for (size_t i = 0; i < sizeof maybe / sizeof *maybe; i++)
         expect(maybe[i], one, true);
+    expect("norm(.) > 0 && 49/49 == 1", one, true);
+    expect("49/49 >= 1", one, true);
+    expect("98/49 == 2", one, true);
     expect("norm(.[2,3]) > 1e6", heads, true);
     expect("norm(.[9]) > 1e6", heads, true); /* an error: whoever reads it tells */
     expect("norm(.[0]) > 1e6", one, true);   /* an element, not a head */
@@ -199,7 +202,8 @@ static void add_random(char *out, int depth, bool comparison)
         add_random(out, depth - 1, false);
         strcat(out, ")");
     } else if (below(2)) {
-        sprintf(out + strlen(out), "%.3g", (double)(below(4000) - 1000) / 250.0);
+        sprintf(out + strlen(out), "%.3g",
+                below(2) ? below(100) - 20 : (double)(below(4000) - 1000) / 250.0);
     } else {
         sprintf(out + strlen(out), "%s(%s)", one_of(functions, 6), one_of(subjects, 6));
     }
