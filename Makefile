@@ -67,7 +67,8 @@ KERNELS := $(filter-out kernels/cuda/%,$(call sources,kernels))
 SUPPORT := $(wildcard tests/support/*.c)
 TESTS   := $(wildcard $(patsubst %,tests/%/test_*.c,golden kernels tui unit))
 FUZZERS := $(wildcard tests/fuzz/fuzz_*.c)
-BENCHES := $(wildcard tests/bench/bench_*.c)
+# bench_model makes the checkpoints that others take.
+BENCHES := $(patsubst %,tests/bench/bench_%.c,kernels model debug screen)
 SCRIPTS := $(wildcard tests/cli/*.sh) tests/tools/check-deps.sh tests/tools/test-check-deps.sh
 SCRIPTS := $(if $(filter release,$(MODE)),$(SCRIPTS),$(filter tests/cli/%,$(SCRIPTS)))
 # libtui.a is the screen without its main(), so that tests can link it.

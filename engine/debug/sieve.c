@@ -247,6 +247,23 @@ static struct range range_of(const struct expr *e, int node, const struct sieve_
     }
 }
 
+bool sieve_judges(const struct expr *e, int parts)
+{
+    static const char *const measured_by[] = {"norm", "sum", "mean", "std", "max", "min"};
+    const struct sieve_row row = {.parts = parts};
+    struct subject s;
+    for (int i = 0; i < e->n_nodes; i++) {
+        const struct node *n = &e->nodes[i];
+        if (n->kind != NODE_CALL || n->first < 0 || e->nodes[n->first].next >= 0 ||
+            !subject_of(e, n->first, &row, &s))
+            continue;
+        for (size_t k = 0; k < sizeof measured_by / sizeof *measured_by; k++)
+            if (strcmp(expr_function_name(n->function), measured_by[k]) == 0)
+                return true;
+    }
+    return false;
+}
+
 bool sieve_passes(const struct expr *e, const struct sieve_row *row)
 {
     for (int i = 0; i < row->parts; i++)

@@ -16,6 +16,9 @@ struct sieve_row {
     double margin;
 };
 
+/* Whether the condition reads `.` through one of these at all, where a row has so many parts: if
+ * not, every row passes. */
+bool sieve_judges(const struct expr *e, int parts);
 /* False only if the condition does not hold for the row. */
 bool sieve_passes(const struct expr *e, const struct sieve_row *row);
 

@@ -114,7 +114,7 @@ static bool watch_measured(void *context, const struct op_view *v, const struct 
 
 struct hooks watcher_hooks(struct watcher *w)
 {
-    return (struct hooks){w->watch, watch, w, watch_measured};
+    return (struct hooks){w->watch, watch, w, watch_measured, w->whole};
 }
 
 void watcher_sort(struct watcher *w)
@@ -147,6 +147,19 @@ static bool add_stander(struct watcher *w, int op, int breakpoint, struct error 
     return true;
 }
 
+/* Where a mix is fetched and not measured, what is no number in front of it is looked for there. */
+static void watch_hidden(struct watcher *w)
+{
+    const struct program *p = &w->session->model.program;
+    for (int op = 0; op + 2 < p->n_ops; op++) {
+        if (p->ops[op].kind != OP_SCORES || !w->whole[op + 2])
+            continue;
+        for (int k = op; k < op + 2; k++)
+            for (int i = w->first[k]; i >= 0; i = w->standers[i].next)
+                w->watch[k] = w->watch[k] || watcher_breakpoint(w, i)->kind == STOP_NAN;
+    }
+}
+
 /* As watcher_init. */
 static bool mark(struct watcher *w, bool *conditional, struct error *err)
 {
@@ -168,11 +181,15 @@ static bool mark(struct watcher *w, bool *conditional, struct error *err)
                 return false;
             *conditional = *conditional || b->expr || b->kind != STOP_SITE;
             bool elsewhere = b->kind == STOP_NAN && shows_in_mix(s, op);
+            int heads = s->model.program.ops[op].heads;
+            if (watcher_tests(b) && b->expr && !sieve_judges(b->expr, heads > 1 ? heads : 1))
+                w->whole[op] = true;
             if (watcher_tests(b))
                 w->watch[elsewhere ? op + (int)(OP_MIX - s->model.program.ops[op].kind) : op] =
                     true;
         }
     }
+    watch_hidden(w);
     return true;
 }
 
@@ -180,6 +197,7 @@ void watcher_fini(struct watcher *w)
 {
     struct ledger *l = w->session->ledger;
     mem_free(l, w->watch);
+    mem_free(l, w->whole);
     mem_free(l, w->sites);
     mem_free(l, w->first);
     mem_free(l, w->standers);
@@ -192,9 +210,10 @@ bool watcher_init(struct watcher *w, struct session *s, bool *conditional, struc
     size_t n = (size_t)p->n_ops;
     *w = (struct watcher){.session = s};
     w->watch = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->watch, err);
+    w->whole = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->whole, err);
     w->sites = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->sites, err);
     w->first = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->first, err);
-    bool ok = w->watch && w->sites && w->first;
+    bool ok = w->watch && w->whole && w->sites && w->first;
     for (int op = 0; ok && op < p->n_ops; op++)
         w->sites[op] = (unsigned char)p->ops[op].site;
     ok = ok && mark(w, conditional, err);

@@ -22,6 +22,7 @@ struct stander {
 struct watcher {
     struct session *session;
     bool *watch;          /* [n_ops] */
+    bool *whole;          /* [n_ops]: rows that measures say nothing about */
     unsigned char *sites; /* [n_ops]: the ops themselves lie far apart */
     int *first;           /* [n_ops], of the standers there; -1: none */
     struct stander *standers;

@@ -47,6 +47,7 @@ struct hooks {
      * patterns `written` is told, as ever. */
     bool (*measured)(void *context, const struct op_view *v, const struct measures *m,
                      struct error *err);
+    const bool *whole; /* [n_ops] or NULL: ops whose rows are fetched for `written` all the same */
 };
 
 struct trace {

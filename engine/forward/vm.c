@@ -101,7 +101,8 @@ static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_v
     size_t floats = view_floats(&v);
     if (!watched(c, v.op))
         return true;
-    if (b->device && v.row_stride && !patched(c, v.op) && c->tap->measured)
+    if (b->device && v.row_stride && !patched(c, v.op) && c->tap->measured &&
+        !(c->tap->whole && c->tap->whole[v.op]))
         return measure(vm, c, &v, err);
     if (b->device) {
         if (!vm_renew_host(vm, &vm->host, &vm->host_room, floats, err))

@@ -193,7 +193,8 @@ static void test_patches(void **state)
             int op = program_find(&r.model.program, sites[i], r.layer);
             if (op >= 0) {
                 r.watch[op] = true;
-                r.trace.hooks = (struct hooks){r.watch, change, &values[k], NULL};
+                r.trace.hooks =
+                    (struct hooks){.watch = r.watch, .written = change, .context = &values[k]};
                 must(trace_compute(&r.trace, r.n, &r.err), &r);
                 compare_regions(&r, r.n);
             }

@@ -38,7 +38,7 @@ static float *run(const char *folder, bool watched, size_t *row, struct ledger *
     for (int i = 0; watched && i < p->n_ops; i++)
         watch[i] = p->ops[i].kind != OP_SCORES && p->ops[i].kind != OP_SOFTMAX && !p->ops[i].lazy;
     if (watched)
-        t.observer = (struct hooks){watch, look, &looked, NULL};
+        t.observer = (struct hooks){.watch = watch, .written = look, .context = &looked};
     *row = V + D;
     float *found = mem_alloc_array(ledger, MEM_OTHER, TOKENS * *row, sizeof *found, &err);
     assert_non_null(found);

@@ -229,7 +229,7 @@ static void set_alarm(struct debugger *d)
     assert_non_null(d->all);
     memset(d->all, 1, n * sizeof *d->all);
     d->hooks = d->session.trace.hooks;
-    d->session.trace.hooks = (struct hooks){d->all, count_op, d, NULL};
+    d->session.trace.hooks = (struct hooks){.watch = d->all, .written = count_op, .context = d};
 }
 
 static const char *const families[] = {"tests/golden/models/gpt2", "tests/golden/models/llama",
