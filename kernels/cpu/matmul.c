@@ -14,6 +14,7 @@
 #define PIECES     4     /* pieces a thread, where there is enough for them */
 #define MANY       8     /* and for many rows of Linear, which may be the longest wait */
 #define PIECE_WORK 65536 /* multiplications below which a piece is not worth handing out */
+#define STRETCH    256   /* outputs of Conv1D that are worth reading in one go */
 #define ROWS_LEAST 48    /* rows of a piece, where outputs are too few to share */
 
 /* Floats of scratch for one thread. */
@@ -54,7 +55,35 @@ static long piece_outputs(const struct backend *b, const struct matrix *w, int n
     return round_up(at_least(at_least(share, least), 64), 16);
 }
 
-/* Conv1D for few rows, a run of inputs at a time: each piece reads whole stretches of weights,
+/* Parts that the outputs of each run are cut into, so that threads end together: the fewest of
+ * which nearly all have something to do, since long stretches are read faster. */
+static int run_parts(const struct backend *b, int runs, int n_out)
+{
+    int best = 1;
+    double most = 0;
+    for (int parts = 1; parts == 1 || n_out / parts >= STRETCH; parts++) {
+        int pieces = runs * parts, rounds = (pieces + b->n_threads - 1) / b->n_threads;
+        double busy = (double)pieces / rounds / b->n_threads;
+        if (busy > most + 0.05) {
+            most = busy;
+            best = parts;
+        }
+    }
+    return best;
+}
+
+/* The runs' sums of outputs from .. to-1 are added in order. */
+static void add_runs(const struct cpu_ops *ops, const float *sums, size_t each, int runs,
+                     const float *bias, float *out, size_t count)
+{
+    memcpy(out, sums, count * sizeof(float));
+    for (int run = 1; run < runs; run++)
+        ops->add(out, sums + (size_t)run * each, out, count);
+    if (bias)
+        ops->add(out, bias, out, count);
+}
+
+/* Conv1D for few rows, a run of inputs at a time: each piece reads long stretches of weights,
  * and pieces are small enough to even out threads of unequal speed. The runs' sums go to
  * scratch and are then added in order, as the mix rule has it, so the bits are the same.
  * False if the scratch is too small. */
@@ -63,28 +92,31 @@ static bool matmul_by_runs(struct backend *b, const float *x, size_t x_stride,
                            int n, struct workspace work)
 {
     const struct cpu_ops *ops = cpu_ops_of(b);
-    int runs = (w->n_in + MIX_RUN - 1) / MIX_RUN;
+    int runs = (w->n_in + MIX_RUN - 1) / MIX_RUN, parts = run_parts(b, runs, w->n_out);
     size_t width = (size_t)w->n_out, each = width * (size_t)n;
     float *sums = work.data;
     if (!sums || (size_t)runs * each * sizeof(float) > work.bytes)
         return false;
-#pragma omp parallel for num_threads(b->n_threads) schedule(dynamic)
-    for (int run = 0; run < runs; run++) {
-        struct matrix part = *w;
-        int k = run * MIX_RUN;
-        part.n_in = w->n_in - k < MIX_RUN ? w->n_in - k : MIX_RUN;
-        part.data = (const char *)w->data + k * w->in_stride * (ptrdiff_t)dtype_size(w->dtype);
-        ops->matmul(x + k, x_stride, &part, NULL, sums + (size_t)run * each, width, n, 0, w->n_out,
-                    NULL);
-    }
-    for (int i = 0; i < n; i++) {
-        float *to = out + (size_t)i * out_stride;
-        const float *from = sums + (size_t)i * width;
-        memcpy(to, from, width * sizeof(float));
-        for (int run = 1; run < runs; run++)
-            ops->add(to, from + (size_t)run * each, to, width);
-        if (bias)
-            ops->add(to, bias, to, width);
+#pragma omp parallel num_threads(b->n_threads)
+    {
+#pragma omp for schedule(dynamic)
+        for (int piece = 0; piece < runs * parts; piece++) {
+            struct matrix run = *w;
+            int k = piece / parts * MIX_RUN, part = piece % parts;
+            run.n_in = w->n_in - k < MIX_RUN ? w->n_in - k : MIX_RUN;
+            run.data = (const char *)w->data + k * w->in_stride * (ptrdiff_t)dtype_size(w->dtype);
+            ops->matmul(x + k, x_stride, &run, NULL, sums + (size_t)(piece / parts) * each, width,
+                        n, cell_first(part, w->n_out, parts), cell_first(part + 1, w->n_out, parts),
+                        NULL);
+        }
+#pragma omp for schedule(static)
+        for (int i = 0; i < n * b->n_threads; i++) {
+            int row = i / b->n_threads, part = i % b->n_threads;
+            int from = cell_first(part, w->n_out, b->n_threads);
+            int to = cell_first(part + 1, w->n_out, b->n_threads);
+            add_runs(ops, sums + (size_t)row * width + from, each, runs, bias ? bias + from : NULL,
+                     out + (size_t)row * out_stride + from, (size_t)(to - from));
+        }
     }
     return true;
 }

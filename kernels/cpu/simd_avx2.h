@@ -20,6 +20,7 @@ typedef vec vmask;
 /* Shapes of the tiles, for 16 registers, of which a vec takes two. */
 #define DOT_ROWS      3 /* rows of x times weight rows: 12 registers of sums */
 #define DOT_OUTPUTS   2
+#define DOT_STREAMS   4 /* of weights, where one row of x is multiplied */
 #define MIX_ROWS      6 /* rows of x times vectors of outputs: 12 */
 #define MIX_VECS      1
 #define SCORE_QUERIES 4 /* queries times pages of keys: 8 */

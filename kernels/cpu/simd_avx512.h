@@ -15,6 +15,7 @@ typedef __mmask16 vmask;
 /* Shapes of the tiles, for 32 registers. */
 #define DOT_ROWS      6 /* rows of x times weight rows: 24 sums, 10 operands */
 #define DOT_OUTPUTS   4
+#define DOT_STREAMS   8 /* of weights, where one row of x is multiplied */
 #define MIX_ROWS      8 /* rows of x times vectors of outputs: 24 sums, 4 operands */
 #define MIX_VECS      3
 #define SCORE_QUERIES 4 /* queries times pages of keys: 16 sums */

@@ -5,39 +5,37 @@
 #include "kernels/cpu/vector_tile.h"
 
 #define FEW_DOT_ROWS 6
-#define ONE_STREAM   6144 /* inputs */
-#define STREAM_AHEAD 4096 /* bytes */
-#define DOT_PANEL    64   /* weight rows widened at a time, for one run */
+#define DOT_PANEL    64 /* weight rows widened at a time, for one run */
 #define DOT_SCRATCH  (DOT_PANEL * DOT_RUN)
+#define DOT_WIDE     (DOT_ROWS * DOT_OUTPUTS > DOT_STREAMS ? DOT_ROWS * DOT_OUTPUTS : DOT_STREAMS)
 
 /* n rows of x against m rows of weights over one run of length. x and w point at the run's
- * beginning; the first `keep` outputs are kept. next: for each row what is to be fetched
- * meanwhile, or NULL: the hardware follows a stream only to the end of its 4 KiB. */
-EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *x, size_t x_stride,
-                     const void *const *w, const void *const *next, int length, int keep,
+ * beginning; the first `keep` outputs are kept, `apart` from each other. fetch: what comes
+ * STREAM_AHEAD bytes later is fetched, where w is memory that is read once. */
+EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fetch, const float *x,
+                     size_t x_stride, const void *const *w, int length, int keep, int apart,
                      struct finish to)
 {
-    vec sum[DOT_ROWS * 4];
-    const void *row[4], *ahead[4];
+    vec sum[DOT_WIDE];
+    const void *row[DOT_STREAMS];
     UNROLL
     for (int i = 0; i < n; i++)
         __builtin_prefetch(to.out + (size_t)i * to.stride, 1);
     UNROLL
-    for (int j = 0; j < m; j++) {
+    for (int j = 0; j < m; j++)
         row[j] = w[j];
-        ahead[j] = next ? next[j] : NULL;
-    }
     UNROLL
     for (int i = 0; i < n * m; i++)
         sum[i] = vec_set(0);
     int k = 0;
     for (; k + VEC_LANES <= length; k += VEC_LANES) {
-        vec weights[4];
+        vec weights[DOT_STREAMS];
         UNROLL
         for (int j = 0; j < m; j++) {
-            if (next)
-                __builtin_prefetch(weights_at(t, ahead[j], k));
-            weights[j] = weights_load(t, weights_at(t, row[j], k));
+            const char *at = weights_at(t, row[j], k);
+            if (fetch)
+                __builtin_prefetch(at + STREAM_AHEAD);
+            weights[j] = weights_load(t, at);
         }
         UNROLL
         for (int i = 0; i < n; i++) {
@@ -59,7 +57,7 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *
             }
         }
     }
-    float sums[DOT_ROWS * 4 + 4];
+    float sums[DOT_WIDE + 4];
     UNROLL
     for (int i = 0; i < n * m; i += 4) {
         const int top = n * m - 1;
@@ -70,7 +68,7 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *
     UNROLL
     for (int i = 0; i < n; i++) {
         float *out = to.out + (size_t)i * to.stride;
-        if (m == 4 && keep == 4) {
+        if (m == 4 && keep == 4 && apart == 1) {
             __m128 total = _mm_loadu_ps(sums + i * 4);
             if (!to.first)
                 total = _mm_add_ps(_mm_loadu_ps(out), total);
@@ -80,84 +78,89 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const float *
             continue;
         }
         for (int j = 0; j < keep; j++) {
-            float total = to.first ? sums[i * m + j] : out[j] + sums[i * m + j];
-            out[j] = to.bias ? total + to.bias[j] : total;
+            int o = j * apart;
+            float total = to.first ? sums[i * m + j] : out[o] + sums[i * m + j];
+            out[o] = to.bias ? total + to.bias[o] : total;
         }
     }
 }
 
 /* The shapes: any number of rows up to DOT_ROWS. */
-EXPAND void dot_tile_rows(const enum dtype t, int n, const int m, const float *x, size_t x_stride,
-                          const void *const *w, const void *const *next, int length, int keep,
+EXPAND void dot_tile_rows(const enum dtype t, int n, const int m, const bool fetch, const float *x,
+                          size_t x_stride, const void *const *w, int length, int keep, int apart,
                           struct finish to)
 {
     switch (n) {
     case 1:
-        dot_tile(t, 1, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 1, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
     case 2:
-        dot_tile(t, 2, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 2, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
     case 3:
-        dot_tile(t, 3, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 3, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
 #if DOT_ROWS > 3
     case 4:
-        dot_tile(t, 4, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 4, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
     case 5:
-        dot_tile(t, 5, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 5, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
     case 6:
-        dot_tile(t, 6, m, x, x_stride, w, next, length, keep, to);
+        dot_tile(t, 6, m, fetch, x, x_stride, w, length, keep, apart, to);
         break;
 #endif
     }
 }
 
-/* Few rows: m weight rows side by side, straight from the checkpoint. */
+/* Outputs o, o + apart, ... of few rows, the first `keep` of m. */
+EXPAND void dot_few_outputs(const enum dtype t, const int m, const float *x, size_t x_stride,
+                            const struct matrix *w, const float *bias, float *out,
+                            size_t out_stride, int n, int o, int apart, int keep)
+{
+    const void *rows[DOT_STREAMS];
+    const int tiles = (n + DOT_ROWS - 1) / DOT_ROWS;
+    for (int j = 0; j < m; j++)
+        rows[j] = matrix_row(w, o + least(j, keep - 1) * apart);
+    for (int run = 0; run < w->n_in; run += DOT_RUN) {
+        int length = least(DOT_RUN, w->n_in - run);
+        bool last = run + DOT_RUN >= w->n_in;
+        struct finish f = {out + o, out_stride, last && bias ? bias + o : NULL, run == 0};
+        if (n == 1)
+            dot_tile(t, 1, m, true, x + run, x_stride, rows, length, keep, apart, f);
+        for (int i = 0; n > 1 && i < tiles; i++) {
+            int row = tile_begin(n, DOT_ROWS, i);
+            f.out = out + (size_t)row * out_stride + o;
+            dot_tile_rows(t, tile_begin(n, DOT_ROWS, i + 1) - row, m, true,
+                          x + (size_t)row * x_stride + run, x_stride, rows, length, keep, apart, f);
+        }
+        for (int j = 0; j < m; j++)
+            rows[j] = weights_at(t, rows[j], length);
+    }
+}
+
+/* Few rows, straight from the checkpoint. The weight rows are cut into m stretches that are read
+ * side by side, each from its beginning to its end: memory answers several streams faster than
+ * one, and rows that lie one behind the other are one stream to the hardware's prefetcher, which
+ * finds a new one at each row otherwise, too late. */
 EXPAND void dot_few(const enum dtype t, const int m, const float *x, size_t x_stride,
                     const struct matrix *w, const float *bias, float *out, size_t out_stride, int n,
                     int from, int to)
 {
-    const void *rows[4], *next[4], *ahead[4];
-    const int tiles = (n + DOT_ROWS - 1) / DOT_ROWS;
-    for (int j = 0; j < m; j++)
-        next[j] = matrix_row(w, least(from + j, to - 1));
-    for (int o = from; o < to; o += m) {
-        int keep = least(m, to - o);
-        for (int run = 0; run < w->n_in; run += DOT_RUN) {
-            int length = least(DOT_RUN, w->n_in - run);
-            bool last = run + DOT_RUN >= w->n_in;
-            for (int j = 0; j < m; j++) {
-                rows[j] = next[j];
-                next[j] = last ? matrix_row(w, least(o + m + j, to - 1))
-                               : weights_at(t, rows[j], DOT_RUN);
-                ahead[j] = m == 1 ? (const char *)rows[j] + STREAM_AHEAD : next[j];
-            }
-            struct finish f = {out + o, out_stride, last && bias ? bias + o : NULL, run == 0};
-            if (n == 1)
-                dot_tile(t, 1, m, x + run, x_stride, rows, ahead, length, keep, f);
-            for (int i = 0; n > 1 && i < tiles; i++) {
-                int row = tile_begin(n, DOT_ROWS, i);
-                f.out = out + (size_t)row * out_stride + o;
-                dot_tile_rows(t, tile_begin(n, DOT_ROWS, i + 1) - row, m,
-                              x + (size_t)row * x_stride + run, x_stride, rows, ahead, length, keep,
-                              f);
-            }
-        }
-    }
+    const int each = (to - from) / m;
+    for (int o = from; o < from + each; o++)
+        dot_few_outputs(t, m, x, x_stride, w, bias, out, out_stride, n, o, each, m);
+    if (from + each * m < to)
+        dot_few_outputs(t, m, x, x_stride, w, bias, out, out_stride, n, from + each * m, 1,
+                        to - from - each * m);
 }
 
 EXPAND void dot_few_of(const enum dtype t, const float *x, size_t x_stride, const struct matrix *w,
                        const float *bias, float *out, size_t out_stride, int n, int from, int to)
 {
-    /* One row of x: one row of weights after the other is one stream, and the fastest way to
-     * read. It reads x again for each, so x must leave room in the first-level cache. */
-    if (n == 1 && w->n_in <= ONE_STREAM)
-        dot_few(t, 1, x, x_stride, w, bias, out, out_stride, 1, from, to);
-    else if (n == 1)
-        dot_few(t, 4, x, x_stride, w, bias, out, out_stride, 1, from, to);
+    if (n == 1)
+        dot_few(t, DOT_STREAMS, x, x_stride, w, bias, out, out_stride, 1, from, to);
     else
         dot_few(t, DOT_OUTPUTS, x, x_stride, w, bias, out, out_stride, n, from, to);
 }
@@ -222,8 +225,9 @@ static void dot_many(const float *x, size_t x_stride, const struct matrix *w, co
                         p[c] = panel + (size_t)(j + (c < keep ? c : keep - 1)) * DOT_RUN;
                     struct finish f = {out + (size_t)row * out_stride + o + j, out_stride,
                                        last && bias ? bias + o + j : NULL, run == 0};
-                    dot_tile_rows(DTYPE_F32, rows, DOT_OUTPUTS, x + (size_t)row * x_stride + run,
-                                  x_stride, p, NULL, length, keep, f);
+                    dot_tile_rows(DTYPE_F32, rows, DOT_OUTPUTS, false,
+                                  x + (size_t)row * x_stride + run, x_stride, p, length, keep, 1,
+                                  f);
                 }
             }
         }

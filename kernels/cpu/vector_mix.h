@@ -23,32 +23,20 @@ EXPAND void mix_steps_part(const enum dtype t, const int n, const int steps, con
     }
 }
 
-/* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
- * Sums pass through the cache once for that many inputs. Weights are read from whole cache lines
- * on: tensors lie anywhere in a file, and loads across lines cost a sixth of the memory's rate. */
-EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const float *x,
-                      size_t x_stride, const void *w, ptrdiff_t in_stride, int count, float *sums)
+/* Whole vectors of outputs o .. to-1 of mix_steps. row: the weights of each step; ahead: what is
+ * fetched meanwhile. */
+EXPAND void mix_steps_vectors(const enum dtype t, const int n, const int steps,
+                              vec v[FEW_MIX_ROWS][8], const void *const *row,
+                              const void *const *ahead, int o, int to, float *sums)
 {
-    vec v[FEW_MIX_ROWS][8];
-    const void *row[8];
-    UNROLL
-    for (int s = 0; s < steps; s++) {
-        row[s] = weights_at(t, w, s * in_stride);
-        UNROLL
-        for (int i = 0; i < n; i++)
-            v[i][s] = vec_set(x[(size_t)i * x_stride + (size_t)s]);
-    }
-    const uintptr_t size = t == DTYPE_F32 ? 4 : 2, line = VEC_LANES * size;
-    int o = least((int)((line - (uintptr_t)w % line) % line / size), count);
-    if (o > 0)
-        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, 0, o, sums);
-    for (; o + VEC_LANES <= count; o += VEC_LANES) {
+    for (; o < to; o += VEC_LANES) {
         vec sum[FEW_MIX_ROWS];
         UNROLL
         for (int i = 0; i < n; i++)
             sum[i] = vec_load(sums + i * (STRIP / n) + o);
         UNROLL
         for (int s = 0; s < steps; s++) {
+            __builtin_prefetch(weights_at(t, ahead[s], o));
             vec weights = weights_load(t, weights_at(t, row[s], o));
             UNROLL
             for (int i = 0; i < n; i++)
@@ -58,8 +46,38 @@ EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const fl
         for (int i = 0; i < n; i++)
             vec_store(sums + i * (STRIP / n) + o, sum[i]);
     }
-    if (o < count)
-        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, o, count - o, sums);
+}
+
+/* steps inputs from k on, to the sums [n][STRIP / n] of `count` outputs. w: at (first output, k).
+ * Sums pass through the cache once for that many inputs. Weights are read from whole cache lines
+ * on: tensors lie anywhere in a file, and loads across lines cost a sixth of the memory's rate.
+ * They are fetched STREAM_AHEAD bytes before, which towards the end of these stretches is the
+ * beginning of the next inputs'. */
+EXPAND void mix_steps(const enum dtype t, const int n, const int steps, const float *x,
+                      size_t x_stride, const void *w, ptrdiff_t in_stride, int count, float *sums)
+{
+    vec v[FEW_MIX_ROWS][8];
+    const void *row[8], *ahead[8], *next[8];
+    const int size = t == DTYPE_F32 ? 4 : 2, line = VEC_LANES * size, far = STREAM_AHEAD / size;
+    UNROLL
+    for (int s = 0; s < steps; s++) {
+        row[s] = weights_at(t, w, s * in_stride);
+        ahead[s] = weights_at(t, row[s], far);
+        next[s] = weights_at(t, ahead[s], steps * in_stride - count);
+        UNROLL
+        for (int i = 0; i < n; i++)
+            v[i][s] = vec_set(x[(size_t)i * x_stride + (size_t)s]);
+    }
+    const int skew = (int)((uintptr_t)w % (uintptr_t)line);
+    const int begin = least((line - skew) % line / size, count);
+    const int end = begin + (count - begin) / VEC_LANES * VEC_LANES;
+    const int turn = end - begin > far ? end - far : begin;
+    if (begin > 0)
+        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, 0, begin, sums);
+    mix_steps_vectors(t, n, steps, v, row, ahead, begin, turn, sums);
+    mix_steps_vectors(t, n, steps, v, row, next, turn, end, sums);
+    if (end < count)
+        mix_steps_part(t, n, steps, x, x_stride, w, in_stride, end, count - end, sums);
 }
 
 /* n rows, a strip of outputs that lie side by side. w: at (first output, 0). */

@@ -5,7 +5,8 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector_load.h"
 
-#define MATMUL_ROWS 512 /* rows of a product that are multiplied at a time */
+#define STREAM_AHEAD 1024 /* bytes */
+#define MATMUL_ROWS  512  /* rows of a product that are multiplied at a time */
 
 static inline int least(int a, int b)
 {
