@@ -32,8 +32,9 @@ struct attend_tile {
 
 struct cpu_ops {
     const char *isa;
-    /* Rows of a matmul that are multiplied at a time, and floats of scratch for it. */
-    int matmul_rows;
+    /* Rows of a matmul that are multiplied at a time, by either rule, and floats of scratch for it.
+     */
+    int dot_rows, mix_rows;
     size_t matmul_scratch;
 
     /* out[d] = scale * the d elements at row */
@@ -48,7 +49,7 @@ struct cpu_ops {
     void (*activate)(enum activation f, const float *x, float *out, size_t count);
     void (*gate)(enum activation f, const float *x, const float *y, float *out, size_t count);
 
-    /* Outputs from .. to-1 of n rows (at most matmul_rows), the whole of K. */
+    /* Outputs from .. to-1 of n rows (at most dot_rows or mix_rows), the whole of K. */
     void (*matmul)(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
                    float *out, size_t out_stride, int n, int from, int to, float *scratch);
 

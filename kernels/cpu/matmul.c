@@ -9,10 +9,11 @@
 #include <string.h>
 
 #define FEW_ROWS   8     /* up to here the time goes into reading weights */
-#define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
-#define MIX_UNIT   192   /* and four of Conv1D's, which share the packed rows */
 #define PIECES     4     /* pieces a thread, where there is enough for them */
 #define MANY       8     /* and for many rows of Linear, which may be the longest wait */
+#define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
+#define MIX_UNIT   192   /* and four of Conv1D's, which share the packed rows */
+#define ROWS_UNIT  12    /* rows come in whole tiles, if there are several blocks of them */
 #define PIECE_WORK 65536 /* multiplications below which a piece is not worth handing out */
 #define STRETCH    256   /* outputs of Conv1D that are worth reading in one go */
 #define ROWS_LEAST 48    /* rows of a piece, where outputs are too few to share */
@@ -39,20 +40,44 @@ static long at_least(long x, long least)
     return x < least ? least : x;
 }
 
-/* Outputs of a piece. */
-static long piece_outputs(const struct backend *b, const struct matrix *w, int n)
+static long at_most(long x, long most)
 {
-    bool dot = w->in_stride == 1;
-    long most = (long)b->n_threads * (n > FEW_ROWS && dot ? MANY : PIECES);
-    long least = PIECE_WORK / at_least(w->n_in, 1) / n + 1;
-    long share = at_least((w->n_out + most - 1) / most, least);
-    if (n > FEW_ROWS)
-        return round_up(share, dot ? DOT_UNIT : MIX_UNIT);
-    if (dot)
-        return round_up(share, 16);
+    return x > most ? most : x;
+}
+
+/* A product is cut into blocks of rows and shares of outputs: `down` times `across` pieces. */
+struct cut {
+    long rows, outputs, down, across;
+};
+
+/* Few rows: one block, whose weights are read once. */
+static struct cut cut_few(const struct backend *b, const struct matrix *w, int n)
+{
+    const bool dot = w->in_stride == 1;
     /* Conv1D: the wider the piece, the longer the stretches that are read. */
-    share = (w->n_out + b->n_threads - 1) / b->n_threads;
-    return round_up(at_least(at_least(share, least), 64), 16);
+    long most = (long)b->n_threads * (dot ? PIECES : 1);
+    long least = at_least(PIECE_WORK / at_least(w->n_in, 1) / n + 1, dot ? 1 : 64);
+    long outputs = round_up(at_least((w->n_out + most - 1) / most, least), 16);
+    return (struct cut){n, outputs, 1, (w->n_out + outputs - 1) / outputs};
+}
+
+/* Many rows: blocks that stay in a cache, and shares of whole panels. */
+static struct cut cut_many(const struct backend *b, const struct matrix *w, int n)
+{
+    const bool dot = w->in_stride == 1;
+    const long block = dot ? cpu_ops_of(b)->dot_rows : cpu_ops_of(b)->mix_rows;
+    const long threads = b->n_threads, least = PIECE_WORK / at_least(w->n_in, 1) / n + 1;
+    struct cut c = {.down = (n + block - 1) / block};
+    long most = (threads * (dot ? MANY : PIECES) + c.down - 1) / c.down;
+    c.outputs = round_up(at_least((w->n_out + most - 1) / most, least), dot ? DOT_UNIT : MIX_UNIT);
+    c.across = (w->n_out + c.outputs - 1) / c.outputs;
+    if (threads > 1 && c.across * c.down < 2 * threads)
+        c.down = (2 * threads + c.across - 1) / c.across;
+    c.rows = (n + c.down - 1) / c.down;
+    if (c.down > 1)
+        c.rows = at_most(at_least(round_up(c.rows, ROWS_UNIT), ROWS_LEAST), block);
+    c.down = (n + c.rows - 1) / c.rows;
+    return c;
 }
 
 /* Parts that the outputs of each run are cut into, so that threads end together: the fewest of
@@ -130,27 +155,17 @@ void cpu_matmul(struct backend *b, const float *x, size_t x_stride, const struct
     if (w->in_stride != 1 && n <= FEW_MIX_ROWS && b->n_threads > 1 && w->n_in > MIX_RUN &&
         matmul_by_runs(b, x, x_stride, w, bias, out, out_stride, n, work))
         return;
-    long outputs = piece_outputs(b, w, n);
-    long across = (w->n_out + outputs - 1) / outputs;
-    long rows = n;
-    if (b->n_threads > 1 && across < 2L * b->n_threads && n > FEW_ROWS) {
-        long down = (2L * b->n_threads + across - 1) / across;
-        rows = at_least(round_up((n + down - 1) / down, 8), ROWS_LEAST);
-    }
-    if (rows > ops->matmul_rows) { /* equal blocks, rather than full ones and a rest */
-        long blocks = (n + ops->matmul_rows - 1) / ops->matmul_rows;
-        rows = (n + blocks - 1) / blocks;
-    }
-    long down = (n + rows - 1) / rows, pieces = across * down;
+    const struct cut c = n > FEW_ROWS ? cut_many(b, w, n) : cut_few(b, w, n);
+    const long pieces = c.across * c.down;
     int threads = pieces < b->n_threads ? (int)pieces : b->n_threads;
     size_t scratch = scratch_floats(b);
     float *floats = work.data;
 
 #pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
     for (long piece = 0; piece < pieces; piece++) {
-        long from = piece / down * outputs, row = piece % down * rows;
-        long to = from + outputs < w->n_out ? from + outputs : w->n_out;
-        long count = row + rows < n ? rows : n - row;
+        long from = piece / c.down * c.outputs, row = piece % c.down * c.rows;
+        long to = from + c.outputs < w->n_out ? from + c.outputs : w->n_out;
+        long count = row + c.rows < n ? c.rows : n - row;
         float *mine = floats ? floats + scratch * (size_t)omp_get_thread_num() : NULL;
         ops->matmul(x + (size_t)row * x_stride, x_stride, w, bias, out + (size_t)row * out_stride,
                     out_stride, (int)count, (int)from, (int)to, mine);

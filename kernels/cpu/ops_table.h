@@ -1,10 +1,11 @@
 /* ops_table.h - the functions of one instruction set, as the including file has them.
  *
- * The includer defines ops_table's name (OPS), its word (ISA_NAME), MATMUL_ROWS and
- * MATMUL_SCRATCH, and has the functions. */
+ * The includer defines ops_table's name (OPS), its word (ISA_NAME), DOT_BLOCK, MIX_BLOCK
+ * and MATMUL_SCRATCH, and has the functions. */
 const struct cpu_ops OPS = {
     .isa = ISA_NAME,
-    .matmul_rows = MATMUL_ROWS,
+    .dot_rows = DOT_BLOCK,
+    .mix_rows = MIX_BLOCK,
     .matmul_scratch = MATMUL_SCRATCH,
     .embed = embed,
     .add = add,

@@ -218,6 +218,7 @@ static void mix_values(const struct attend_tile *tile)
 
 #define OPS            cpu_ops_scalar
 #define ISA_NAME       "scalar"
-#define MATMUL_ROWS    512
+#define DOT_BLOCK      512
+#define MIX_BLOCK      512
 #define MATMUL_SCRATCH 0
 #include "kernels/cpu/ops_table.h"

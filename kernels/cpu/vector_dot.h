@@ -5,14 +5,15 @@
 #include "kernels/cpu/vector_tile.h"
 
 #define FEW_DOT_ROWS 6
-#define DOT_PANEL    64 /* weight rows widened at a time, for one run */
+#define DOT_BLOCK    192 /* rows of x that are multiplied at a time */
+#define DOT_PANEL    64  /* weight rows widened at a time, for one run */
 #define DOT_SCRATCH  (DOT_PANEL * DOT_RUN)
 #define DOT_WIDE     (DOT_ROWS * DOT_OUTPUTS > DOT_STREAMS ? DOT_ROWS * DOT_OUTPUTS : DOT_STREAMS)
 
 /* n rows of x against m rows of weights over one run of length. x and w point at the run's
- * beginning; the first `keep` outputs are kept, `apart` from each other. fetch: what comes
- * STREAM_AHEAD bytes later is fetched, where w is memory that is read once. */
-EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fetch, const float *x,
+ * beginning; the first `keep` outputs are kept, `apart` from each other. A row's vectors are
+ * `step` vectors apart. */
+EXPAND void dot_tile(const enum dtype t, const int n, const int m, const int step, const float *x,
                      size_t x_stride, const void *const *w, int length, int keep, int apart,
                      struct finish to)
 {
@@ -20,7 +21,7 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fe
     const void *row[DOT_STREAMS];
     UNROLL
     for (int i = 0; i < n; i++)
-        __builtin_prefetch(to.out + (size_t)i * to.stride, 1);
+        fetch_sums(to.out + (size_t)i * to.stride);
     UNROLL
     for (int j = 0; j < m; j++)
         row[j] = w[j];
@@ -32,9 +33,8 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fe
         vec weights[DOT_STREAMS];
         UNROLL
         for (int j = 0; j < m; j++) {
-            const char *at = weights_at(t, row[j], k);
-            if (fetch)
-                __builtin_prefetch(at + STREAM_AHEAD);
+            const void *at = weights_at(t, row[j], k * step);
+            fetch_stream(at);
             weights[j] = weights_load(t, at);
         }
         UNROLL
@@ -49,7 +49,8 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fe
         int rest = length - k;
         UNROLL
         for (int j = 0; j < m; j++) {
-            vec weights = weights_load_n(t, weights_at(t, row[j], k), rest, vec_set(PAD_WEIGHT));
+            vec weights =
+                weights_load_n(t, weights_at(t, row[j], k * step), rest, vec_set(PAD_WEIGHT));
             UNROLL
             for (int i = 0; i < n; i++) {
                 vec v = vec_load_n(x + (size_t)i * x_stride + k, rest, vec_set(PAD_X));
@@ -86,29 +87,29 @@ EXPAND void dot_tile(const enum dtype t, const int n, const int m, const bool fe
 }
 
 /* The shapes: any number of rows up to DOT_ROWS. */
-EXPAND void dot_tile_rows(const enum dtype t, int n, const int m, const bool fetch, const float *x,
+EXPAND void dot_tile_rows(const enum dtype t, int n, const int m, const int step, const float *x,
                           size_t x_stride, const void *const *w, int length, int keep, int apart,
                           struct finish to)
 {
     switch (n) {
     case 1:
-        dot_tile(t, 1, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 1, m, step, x, x_stride, w, length, keep, apart, to);
         break;
     case 2:
-        dot_tile(t, 2, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 2, m, step, x, x_stride, w, length, keep, apart, to);
         break;
     case 3:
-        dot_tile(t, 3, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 3, m, step, x, x_stride, w, length, keep, apart, to);
         break;
 #if DOT_ROWS > 3
     case 4:
-        dot_tile(t, 4, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 4, m, step, x, x_stride, w, length, keep, apart, to);
         break;
     case 5:
-        dot_tile(t, 5, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 5, m, step, x, x_stride, w, length, keep, apart, to);
         break;
     case 6:
-        dot_tile(t, 6, m, fetch, x, x_stride, w, length, keep, apart, to);
+        dot_tile(t, 6, m, step, x, x_stride, w, length, keep, apart, to);
         break;
 #endif
     }
@@ -128,11 +129,11 @@ EXPAND void dot_few_outputs(const enum dtype t, const int m, const float *x, siz
         bool last = run + DOT_RUN >= w->n_in;
         struct finish f = {out + o, out_stride, last && bias ? bias + o : NULL, run == 0};
         if (n == 1)
-            dot_tile(t, 1, m, true, x + run, x_stride, rows, length, keep, apart, f);
+            dot_tile(t, 1, m, 1, x + run, x_stride, rows, length, keep, apart, f);
         for (int i = 0; n > 1 && i < tiles; i++) {
             int row = tile_begin(n, DOT_ROWS, i);
             f.out = out + (size_t)row * out_stride + o;
-            dot_tile_rows(t, tile_begin(n, DOT_ROWS, i + 1) - row, m, true,
+            dot_tile_rows(t, tile_begin(n, DOT_ROWS, i + 1) - row, m, 1,
                           x + (size_t)row * x_stride + run, x_stride, rows, length, keep, apart, f);
         }
         for (int j = 0; j < m; j++)
@@ -165,15 +166,17 @@ EXPAND void dot_few_of(const enum dtype t, const float *x, size_t x_stride, cons
         dot_few(t, DOT_OUTPUTS, x, x_stride, w, bias, out, out_stride, n, from, to);
 }
 
-/* Widens one run of one weight row: the end of the last vector is padded. */
+/* ---- many rows ------------------------------------------------------------------------------- */
+
+/* Widens one run of one weight row into a panel, where the vectors of DOT_OUTPUTS rows alternate:
+ * a tile reads one stream. The end of the last vector is padded. */
 EXPAND void widen_row(const enum dtype t, const void *row, int length, float *to)
 {
     int k = 0;
-    for (; k + VEC_LANES <= length; k += VEC_LANES)
-        vec_store(to + k, weights_load(t, weights_at(t, row, k)));
+    for (; k + VEC_LANES <= length; k += VEC_LANES, to += DOT_OUTPUTS * VEC_LANES)
+        vec_store(to, weights_load(t, weights_at(t, row, k)));
     if (k < length)
-        vec_store(to + k,
-                  weights_load_n(t, weights_at(t, row, k), length - k, vec_set(PAD_WEIGHT)));
+        vec_store(to, weights_load_n(t, weights_at(t, row, k), length - k, vec_set(PAD_WEIGHT)));
 }
 
 static void widen(enum dtype t, const void *row, int length, float *to)
@@ -186,51 +189,53 @@ static void widen(enum dtype t, const void *row, int length, float *to)
         widen_row(DTYPE_BF16, row, length, to);
 }
 
-/* Part i of `parts` of what the next panel will be made of is fetched: outputs from o on, the
- * run's `length` inputs. */
-static inline void panel_fetch(const struct matrix *w, int o, int outputs, int run, int length,
-                               int i, int parts)
+static void widen_panel(const struct matrix *w, const struct rectangle *r, float *panel)
 {
-    for (int j = outputs * i / parts; j < outputs * (i + 1) / parts; j++) {
-        const char *row = weights_at(w->dtype, matrix_row(w, o + j), run);
-        for (size_t at = 0; at < (size_t)length * dtype_size(w->dtype); at += 64)
-            __builtin_prefetch(row + at, 0, 2);
+    for (int j = 0; j < r->outputs; j++) {
+        int first = j - j % DOT_OUTPUTS;
+        widen(w->dtype, weights_at(w->dtype, matrix_row(w, r->output + j), r->input), r->inputs,
+              panel + (size_t)first * DOT_RUN + (size_t)(j - first) * VEC_LANES);
     }
 }
 
-/* Many rows. A run of DOT_PANEL weight rows lies widened in the second-level cache; a tile's
- * rows of x stay in the first while all of the panel passes by them. */
+/* n rows of x by a panel. */
+static void dot_panel(const float *x, size_t x_stride, const float *panel, const struct matrix *w,
+                      const struct rectangle *r, const struct rectangle *next, int n,
+                      struct finish to)
+{
+    const int tiles = (n + DOT_ROWS - 1) / DOT_ROWS;
+    const int across = (r->outputs + DOT_OUTPUTS - 1) / DOT_OUTPUTS;
+    struct errand errand = errand_weights(w, next, tiles * across);
+    for (int i = 0; i < tiles; i++) {
+        int row = tile_begin(n, DOT_ROWS, i), rows = tile_begin(n, DOT_ROWS, i + 1) - row;
+        for (int j = 0; j < across; j++) {
+            const void *p[DOT_OUTPUTS];
+            int o = j * DOT_OUTPUTS;
+            for (int c = 0; c < DOT_OUTPUTS; c++)
+                p[c] = panel + (size_t)o * DOT_RUN + c * VEC_LANES;
+            struct finish f = {to.out + (size_t)row * to.stride + o, to.stride,
+                               to.bias ? to.bias + o : NULL, to.first};
+            errand_go(&errand);
+            dot_tile_rows(DTYPE_F32, rows, DOT_OUTPUTS, DOT_OUTPUTS, x + (size_t)row * x_stride,
+                          x_stride, p, r->inputs, least(DOT_OUTPUTS, r->outputs - o), 1, f);
+        }
+    }
+}
+
+/* Many rows. A panel of widened weights and the rows' part in the same run lie in the second-level
+ * cache; a tile's rows of x stay in the first while all of the panel passes by them. */
 static void dot_many(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
                      float *out, size_t out_stride, int n, int from, int to, float *panel)
 {
-    int tiles = (n + DOT_ROWS - 1) / DOT_ROWS;
-    for (int o = from; o < to; o += DOT_PANEL) {
-        int outputs = least(DOT_PANEL, to - o);
-        for (int run = 0; run < w->n_in; run += DOT_RUN) {
-            int length = least(DOT_RUN, w->n_in - run);
-            bool last = run + DOT_RUN >= w->n_in;
-            for (int j = 0; j < outputs; j++)
-                widen(w->dtype, weights_at(w->dtype, matrix_row(w, o + j), run), length,
-                      panel + (size_t)j * DOT_RUN);
-            int next_o = last ? o + DOT_PANEL : o, next_run = last ? 0 : run + DOT_RUN;
-            int next_outputs = least(DOT_PANEL, to - next_o);
-            for (int i = 0; i < tiles; i++) {
-                int row = tile_begin(n, DOT_ROWS, i), rows = tile_begin(n, DOT_ROWS, i + 1) - row;
-                panel_fetch(w, next_o, next_outputs, next_run, least(DOT_RUN, w->n_in - next_run),
-                            i, tiles);
-                for (int j = 0; j < outputs; j += DOT_OUTPUTS) {
-                    const void *p[4];
-                    int keep = least(DOT_OUTPUTS, outputs - j);
-                    for (int c = 0; c < DOT_OUTPUTS; c++)
-                        p[c] = panel + (size_t)(j + (c < keep ? c : keep - 1)) * DOT_RUN;
-                    struct finish f = {out + (size_t)row * out_stride + o + j, out_stride,
-                                       last && bias ? bias + o + j : NULL, run == 0};
-                    dot_tile_rows(DTYPE_F32, rows, DOT_OUTPUTS, false,
-                                  x + (size_t)row * x_stride + run, x_stride, p, length, keep, 1,
-                                  f);
-                }
-            }
-        }
+    struct rectangle r = {from, least(DOT_PANEL, to - from), 0, least(DOT_RUN, w->n_in)};
+    while (r.inputs > 0) {
+        struct rectangle next = rectangle_next(w, r, DOT_PANEL, DOT_RUN, from, to);
+        bool last = r.input + r.inputs == w->n_in;
+        struct finish f = {out + r.output, out_stride, last && bias ? bias + r.output : NULL,
+                           r.input == 0};
+        widen_panel(w, &r, panel);
+        dot_panel(x + r.input, x_stride, panel, w, &r, &next, n, f);
+        r = next;
     }
 }
 

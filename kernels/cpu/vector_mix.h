@@ -5,8 +5,9 @@
 #include "kernels/cpu/vector_tile.h"
 
 #define STRIP       4096                   /* sums that few rows keep in the first-level cache */
+#define MIX_BLOCK   512                    /* rows that are multiplied at a time */
 #define MIX_PANEL   (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
-#define MIX_SCRATCH (MIX_RUN * MIX_PANEL + MATMUL_ROWS * MIX_RUN) /* and the rows' part in it */
+#define MIX_SCRATCH (MIX_RUN * MIX_PANEL + MIX_BLOCK * MIX_RUN) /* and the rows' part in it */
 
 /* Outputs o .. o+count-1 (at most a vector) of mix_steps. */
 EXPAND void mix_steps_part(const enum dtype t, const int n, const int steps, const float *x,
@@ -136,31 +137,31 @@ EXPAND void mix_few(const enum dtype t, const float *x, size_t x_stride, const s
     }
 }
 
-/* Inputs k .. k+length-1 of outputs from .. to-1, to panel[length][MIX_PANEL]. */
-EXPAND void mix_pack(const enum dtype t, const struct matrix *w, int k, int length, int from,
-                     int to, float *panel)
+/* A rectangle of weights to panel[inputs][MIX_PANEL]. */
+EXPAND void mix_pack(const enum dtype t, const struct matrix *w, const struct rectangle *r,
+                     float *panel)
 {
-    for (int o = from, count; o < to; o += count) {
-        count = side_by_side(w, o, to, VEC_LANES);
-        const void *row = weights_at(t, matrix_row(w, o), k * w->in_stride);
-        float *p = panel + (o - from);
-        for (int i = 0; i < length; i++, p += MIX_PANEL) {
+    for (int o = 0, count; o < r->outputs; o += count) {
+        count = side_by_side(w, r->output + o, r->output + r->outputs, VEC_LANES);
+        const void *row = weights_at(t, matrix_row(w, r->output + o), r->input * w->in_stride);
+        float *p = panel + o;
+        for (int i = 0; i < r->inputs; i++, p += MIX_PANEL) {
             vec_store_n(p, count, weights_load_n(t, row, count, vec_set(0)));
             row = weights_at(t, row, w->in_stride);
         }
     }
 }
 
-static void mix_panel(const struct matrix *w, int k, int length, int from, int to, float *panel)
+static void mix_panel(const struct matrix *w, const struct rectangle *r, float *panel)
 {
-    if (to - from < MIX_PANEL) /* outputs that do not exist are multiplied, too */
-        memset(panel, 0, sizeof(float) * MIX_PANEL * (size_t)length);
+    if (r->outputs < MIX_PANEL) /* outputs that do not exist are multiplied, too */
+        memset(panel, 0, sizeof(float) * MIX_PANEL * (size_t)r->inputs);
     if (w->dtype == DTYPE_F32)
-        mix_pack(DTYPE_F32, w, k, length, from, to, panel);
+        mix_pack(DTYPE_F32, w, r, panel);
     else if (w->dtype == DTYPE_F16)
-        mix_pack(DTYPE_F16, w, k, length, from, to, panel);
+        mix_pack(DTYPE_F16, w, r, panel);
     else
-        mix_pack(DTYPE_BF16, w, k, length, from, to, panel);
+        mix_pack(DTYPE_BF16, w, r, panel);
 }
 
 /* n rows of x, [n][MIX_RUN], times a panel. */
@@ -172,7 +173,7 @@ EXPAND void mix_tile(const int n, const float *x, const float *panel, int length
     for (int i = 0; i < n; i++) {
         UNROLL
         for (int c = 0; c < MIX_VECS; c++) {
-            __builtin_prefetch(to.out + (size_t)i * to.stride + c * VEC_LANES, 1);
+            fetch_sums(to.out + (size_t)i * to.stride + c * VEC_LANES);
             sum[i][c] = vec_set(0);
         }
     }
@@ -246,23 +247,24 @@ static void mix_many(const float *x, size_t x_stride, const struct matrix *w, co
                      float *out, size_t out_stride, int n, int from, int to, float *scratch)
 {
     float *panel = scratch, *part = scratch + MIX_RUN * MIX_PANEL;
-    int tiles = (n + MIX_ROWS - 1) / MIX_ROWS;
-    for (int run = 0; run < w->n_in; run += MIX_RUN) {
-        int length = least(MIX_RUN, w->n_in - run);
-        bool last = run + MIX_RUN >= w->n_in;
-        for (int i = 0; i < n; i++)
-            memcpy(part + (size_t)i * MIX_RUN, x + (size_t)i * x_stride + run,
-                   (size_t)length * sizeof *x);
-        for (int o = from; o < to; o += MIX_PANEL) {
-            int keep = least(MIX_PANEL, to - o);
-            mix_panel(w, run, length, o, o + keep, panel);
-            for (int i = 0; i < tiles; i++) {
-                int row = tile_begin(n, MIX_ROWS, i), rows = tile_begin(n, MIX_ROWS, i + 1) - row;
-                struct finish f = {out + (size_t)row * out_stride + o, out_stride,
-                                   last && bias ? bias + o : NULL, run == 0};
-                mix_tile_rows(rows, part + (size_t)row * MIX_RUN, panel, length, keep, f);
-            }
+    const int tiles = (n + MIX_ROWS - 1) / MIX_ROWS;
+    struct rectangle r = {from, least(MIX_PANEL, to - from), 0, least(MIX_RUN, w->n_in)};
+    while (r.inputs > 0) {
+        const struct rectangle next = rectangle_next(w, r, MIX_PANEL, MIX_RUN, from, to);
+        const bool last = r.input + r.inputs == w->n_in;
+        struct errand errand = errand_weights(w, &next, tiles);
+        for (int i = 0; r.output == from && i < n; i++)
+            memcpy(part + (size_t)i * MIX_RUN, x + (size_t)i * x_stride + r.input,
+                   (size_t)r.inputs * sizeof *x);
+        mix_panel(w, &r, panel);
+        for (int i = 0; i < tiles; i++) {
+            int row = tile_begin(n, MIX_ROWS, i), rows = tile_begin(n, MIX_ROWS, i + 1) - row;
+            struct finish f = {out + (size_t)row * out_stride + r.output, out_stride,
+                               last && bias ? bias + r.output : NULL, r.input == 0};
+            errand_go(&errand);
+            mix_tile_rows(rows, part + (size_t)row * MIX_RUN, panel, r.inputs, r.outputs, f);
         }
+        r = next;
     }
 }
 

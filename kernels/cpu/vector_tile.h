@@ -3,10 +3,7 @@
 #define MIDPASS_CPU_VECTOR_TILE_H
 
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/vector_load.h"
-
-#define STREAM_AHEAD 1024 /* bytes */
-#define MATMUL_ROWS  512  /* rows of a product that are multiplied at a time */
+#include "kernels/cpu/vector_fetch.h"
 
 static inline int least(int a, int b)
 {

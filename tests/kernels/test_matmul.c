@@ -116,6 +116,9 @@ static void long_rows_have_the_same_bits(void **state)
         compare(DTYPE_BF16, conv, 9, 70, 3001, 0, true);
         compare(DTYPE_F32, conv, 600, 50, 150, 0, true);
     }
+    /* Blocks of rows that are full, but for whole tiles. */
+    for (int conv = 0; conv < 2; conv++)
+        compare(DTYPE_F32, conv, 1023, 5, 33, 0, true);
     /* Conv1D's runs that do not divide among five threads: each is cut. */
     compare(DTYPE_F32, true, 1, 530, 700, 0, true);
     compare(DTYPE_BF16, true, 3, 530, 700, 100, false);
