@@ -127,6 +127,7 @@ struct backend_options {
     int device;       /* which GPU, from 0 */
     enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
     bool exact;       /* of a device: see struct backend */
+    bool plain; /* of a device: without what only the newest ones can (same bits; for tests) */
 };
 
 /* What can be said of a row of numbers without showing it. Sums are of its finite elements, in
