@@ -29,6 +29,7 @@ struct product_stage {
     float *out[TOGETHER];
     int n_out[TOGETHER], ends[TOGETHER]; /* ends: of the parts, in units */
     int units, n_in, group;
+    int parts, part_inputs; /* in which token.cu fetches an output's inputs */
     ptrdiff_t out_stride, group_stride;
     const float *x; /* the row, unless it is a norm's out, or mixed of parts */
     union {

@@ -22,9 +22,6 @@
 #define FETCHER   (WARPS + 1)
 #define THREADS   (CONSUMERS + 64)
 
-/* Floats that mix_bring takes of a query_room, which nobody else uses then. */
-static_assert(TOKEN_MIXED * sizeof(float) <= sizeof query_room().found, "they have to fit");
-
 /* Half a place holds a part of an output's matrix, or keys, or values. It is large, since each
  * filling costs the fetching warp some hundred cycles, and small enough for places for all the
  * warps. */
@@ -105,19 +102,6 @@ __device__ static __forceinline__ bool place_comes(const struct ring &r, int sta
     return true;
 }
 
-/* An output's inputs, in equal parts that half a place can hold. */
-struct parts_of_row {
-    int n, inputs;
-};
-
-template <typename W>
-__device__ static __forceinline__ struct parts_of_row parts_of_row(int n_in, unsigned half)
-{
-    int bytes = n_in * (int)sizeof(W), n = (bytes + (int)half - 1) / (int)half;
-    int pieces = (bytes + PIECE - 1) / PIECE;
-    return {n, (pieces + n - 1) / n * (PIECE / (int)sizeof(W))};
-}
-
 /* Keys that share a place: a power of two, 8 at least. */
 template <typename K> __device__ static __forceinline__ int keys_shift(int d_head, unsigned half)
 {
@@ -194,10 +178,10 @@ __device__ static __forceinline__ void fill(const struct ring &r, int stage, uns
 /* The i-th cargo of the units from `first` on. */
 template <typename W>
 __device__ static __forceinline__ struct cargo cargo_of(const struct product_stage &s, int first,
-                                                        struct parts_of_row parts, int i)
+                                                        int i)
 {
-    int k = i % parts.n * parts.inputs, unit = first + i / parts.n;
-    int inputs = s.n_in - k < parts.inputs ? s.n_in - k : parts.inputs;
+    int k = i % s.parts * s.part_inputs, unit = first + i / s.parts;
+    int inputs = s.n_in - k < s.part_inputs ? s.n_in - k : s.part_inputs;
     struct pair o = pair_of(s, unit);
     return {{(const char *)(row_of<W>(s, o.part[0], o.row[0]) + k),
              (const char *)(row_of<W>(s, o.part[1], o.row[1]) + k)},
@@ -209,11 +193,10 @@ __device__ static __forceinline__ struct cargo cargo_of(const struct product_sta
 /* The units from `first` on. */
 template <typename W>
 __device__ static __forceinline__ void fetch_units(const struct product_stage &s, int first, int n,
-                                                   struct parts_of_row parts, const struct ring &r,
-                                                   int stage, unsigned *filled, uint64_t policy)
+                                                   const struct ring &r, int stage,
+                                                   unsigned *filled, uint64_t policy)
 {
-    fill(r, stage, filled, n * parts.n, policy,
-         [&](int i) { return cargo_of<W>(s, first, parts, i); });
+    fill(r, stage, filled, n * s.parts, policy, [&](int i) { return cargo_of<W>(s, first, i); });
 }
 
 /* Multiprocessors are not equally quick at it: most units are dealt out, of the others each takes
@@ -223,15 +206,14 @@ __device__ static void fetch_products(const struct product_stage &s, unsigned *t
                                       const struct ring &r, int stage, unsigned *filled,
                                       uint64_t policy)
 {
-    struct parts_of_row parts = parts_of_row<W>(s.n_in, r.half);
     int dealt = s.units * DEALT / 100 / (int)gridDim.x, rest = dealt * (int)gridDim.x;
-    int some = SOME > parts.n ? SOME / parts.n : 1, lane = (int)threadIdx.x % 32;
+    int some = SOME > s.parts ? SOME / s.parts : 1, lane = (int)threadIdx.x % 32;
     int next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0;
-    fetch_units<W>(s, dealt * (int)blockIdx.x, dealt, parts, r, stage, filled, policy);
+    fetch_units<W>(s, dealt * (int)blockIdx.x, dealt, r, stage, filled, policy);
     for (int first; (first = __shfl_sync(0xffffffffu, next, 0)) < s.units;) {
         int n = s.units - first < some ? s.units - first : some;
         next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0; /* it comes meanwhile */
-        fetch_units<W>(s, first, n, parts, r, stage, filled, policy);
+        fetch_units<W>(s, first, n, r, stage, filled, policy);
     }
 }
 
@@ -286,43 +268,56 @@ __device__ static void fetch_all(const struct token &t, const struct ring &r)
 
 /* ---- multiplying: fourteen warps ------------------------------------------------------------- */
 
-/* The row of a query's heads, whose parts are put together: as turn_end would, and so with the same
- * bits. weights: [MIXED] of shared memory. */
+/* The row of a query's heads, whose parts are put together: as parts_mixed does it, and so with the
+ * same bits. A thread takes four elements at a time, TAKEN at most, of TOKEN_MIXED_PARTS parts at
+ * most; all is on its way before any of it is needed. room: 2 TOKEN_MIXED_PARTS floats for each
+ * head. */
+#define TAKEN 3
 template <bool ROUND>
-__device__ static __forceinline__ void mix_bring(const struct mix_job &j, float *weights, float *v,
-                                                 bf16 *rounds)
+__device__ static __noinline__ void mix_bring(const struct mix_job &j, float *room, float *v,
+                                              bf16 *rounds)
 {
-    int n = j.n_heads * j.splits, h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x;
-    float *sums = weights + n, *found = sums + j.n_heads;
-    for (int i = tid; i < n; i += CONSUMERS) {
-        weights[i] = __ldcg(j.partial + (size_t)i * stride + h);
-        found[i] = __ldcg(j.partial + (size_t)i * stride + h + 1);
+    int h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x, head[TAKEN];
+    float4 part[TAKEN][TOKEN_MIXED_PARTS];
+    if (tid < j.n_heads * j.splits) {
+        int at = tid / j.splits * 2 * TOKEN_MIXED_PARTS + tid % j.splits;
+        room[at] = __ldcg(j.partial + (size_t)tid * stride + h);
+        room[at + TOKEN_MIXED_PARTS] = __ldcg(j.partial + (size_t)tid * stride + h + 1);
+    }
+#pragma unroll
+    for (int i = 0; i < TAKEN; i++) {
+        int e = 4 * (tid + i * CONSUMERS);
+        head[i] = e / h;
+        const float *from = j.partial + (size_t)head[i] * j.splits * stride + (e - head[i] * h);
+#pragma unroll
+        for (int k = 0; k < TOKEN_MIXED_PARTS; k++)
+            if (head[i] < j.n_heads && k < j.splits)
+                part[i][k] = __ldcg((const float4 *)(from + k * stride));
     }
     threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
-    for (int head = tid; head < j.n_heads; head += CONSUMERS) {
-        float *w = weights + head * j.splits, top = -INFINITY, all = 0;
-        for (int k = 0; k < j.splits; k++)
-            top = fmaxf(top, w[k]);
-        float base = top == -INFINITY ? 0.0f : top;
-        for (int k = 0; k < j.splits; k++) {
-            w[k] = expf(w[k] - base);
-            all = fmaf(found[head * j.splits + k], w[k], all);
-        }
-        sums[head] = __frcp_rn(all);
-    }
-    threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
-    for (int g = tid; g < j.n_heads * h / 4; g += CONSUMERS) {
-        int head = 4 * g / h;
-        const float *parts = j.partial + (size_t)head * j.splits * stride + (4 * g - head * h);
+#pragma unroll
+    for (int i = 0; i < TAKEN; i++) {
+        if (head[i] >= j.n_heads)
+            break;
+        const float *found = room + head[i] * 2 * TOKEN_MIXED_PARTS;
+        float top = -INFINITY, all = 0;
         float4 z = {0, 0, 0, 0};
-#pragma unroll 4
-        for (int k = 0; k < j.splits; k++) {
-            float4 p = __ldcg((const float4 *)(parts + (size_t)k * stride));
-            float w = weights[head * j.splits + k];
+#pragma unroll
+        for (int k = 0; k < TOKEN_MIXED_PARTS; k++)
+            top = k < j.splits ? fmaxf(top, found[k]) : top;
+        float base = top == -INFINITY ? 0.0f : top;
+#pragma unroll
+        for (int k = 0; k < TOKEN_MIXED_PARTS; k++) {
+            if (k >= j.splits)
+                break;
+            float w = expf(found[k] - base);
+            float4 p = part[i][k];
+            all = fmaf(found[k + TOKEN_MIXED_PARTS], w, all);
             z = {fmaf(p.x, w, z.x), fmaf(p.y, w, z.y), fmaf(p.z, w, z.z), fmaf(p.w, w, z.w)};
         }
-        float inverse = sums[head];
+        float inverse = __frcp_rn(all);
         z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
+        int g = tid + i * CONSUMERS;
         if (blockIdx.x == 0)
             row_store<true>(j.z, g, j.n_heads * h, z);
         if (ROUND)
@@ -332,15 +327,21 @@ __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float 
     }
 }
 
+/* Whether mix_bring can take it. */
+static_assert(TOKEN_MIXED_HEADS * 2 * TOKEN_MIXED_PARTS * sizeof(float) <=
+                  sizeof query_room().found,
+              "room");
+static_assert(TOKEN_MIXED_FLOATS <= 4 * TAKEN * CONSUMERS, "a thread takes so many");
+static_assert(TOKEN_MIXED_HEADS * TOKEN_MIXED_PARTS <= CONSUMERS, "a part is a thread's");
+
 /* begin: the fillings before this stage. Returns those up to its end. */
 template <typename W, bool ROUND>
 __device__ static unsigned multiply(const struct product_stage &s, int stage, const struct ring &r,
                                     unsigned begin, float *weights, float *v, bf16 *rounds)
 {
     constexpr int VEC = 16 / (int)sizeof(W);
-    struct parts_of_row parts = parts_of_row<W>(s.n_in, r.half);
     int lane = (int)threadIdx.x % 32;
-    unsigned at = begin + threadIdx.x / 32 * (unsigned)parts.n, known = 0;
+    unsigned at = begin + threadIdx.x / 32 * (unsigned)s.parts, known = 0;
     if (s.mixed)
         mix_bring<ROUND>(s.mix, weights, v, rounds);
     else
@@ -348,13 +349,13 @@ __device__ static unsigned multiply(const struct product_stage &s, int stage, co
     if (threadIdx.x == 0)
         r.told->at_work = stage;
     threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
-    for (; place_comes(r, stage, at, &known); at += WARPS * (unsigned)parts.n) {
+    for (; place_comes(r, stage, at, &known); at += WARPS * (unsigned)s.parts) {
         struct place p = place_at(r, at);
         struct pair o;
         float sum[2] = {}, bias[2];
-        for (int from = 0; from < s.n_in; from += parts.inputs) {
+        for (int from = 0; from < s.n_in; from += s.part_inputs) {
             const char *mine = place_data(r, p) + lane * 16;
-            int to = from + parts.inputs < s.n_in ? from + parts.inputs : s.n_in;
+            int to = from + s.part_inputs < s.n_in ? from + s.part_inputs : s.n_in;
             place_comes(r, stage, p.turn * r.places + p.slot, &known);
             arrival_wait(r.full + p.slot, p.turn);
             if (from == 0) {
@@ -578,6 +579,14 @@ static int half_of(const struct token *t, size_t size)
     return best;
 }
 
+/* An output's inputs in equal parts that half a place can hold, whole pieces each. */
+static void cut_rows(struct product_stage *s, int size, int half)
+{
+    int bytes = s->n_in * size, pieces = (bytes + PIECE - 1) / PIECE;
+    s->parts = (bytes + half - 1) / half;
+    s->part_inputs = (pieces + s->parts - 1) / s->parts * (PIECE / size);
+}
+
 template <typename W, bool ROUND, typename K, int C>
 static void run(struct cuda *c, struct token *t)
 {
@@ -586,6 +595,9 @@ static void run(struct cuda *c, struct token *t)
     t->half = half_of(t, sizeof(W));
     if ((bytes - row) / (2 * t->half) < PLACES_LEAST)
         t->half = HALF_LEAST;
+    for (int i = 0; i < t->n; i++)
+        if (t->at[i].kind == STAGE_PRODUCTS)
+            cut_rows(&t->at[i].products, (int)sizeof(W), t->half);
     t->places = (bytes - row) / (2 * t->half);
     t->places = t->places < PLACES_MOST ? t->places : PLACES_MOST;
     if (!shared_memory(c, kernel, (size_t)bytes, "a token"))

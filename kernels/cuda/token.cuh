@@ -18,7 +18,7 @@ struct alignas(16) stage {
 };
 
 /* A kernel's parameters are 32,764 bytes at most. */
-#define STAGES   112
+#define STAGES   108
 #define MEASURES 110
 
 struct token {
@@ -39,9 +39,11 @@ static_assert(sizeof(struct token) <= 32764, "it has to be a kernel's parameter"
 #define TOKEN_FIXED_BYTES 11264
 #define TOKEN_RING_BYTES  114688
 
-/* A query's heads, times one more than their parts and twice these: floats that may be put together
- * by the stage behind it. */
-#define TOKEN_MIXED 1560
+/* A query whose parts are put together by the stage behind it: parts of a head, heads, and floats
+ * of all, at most. */
+#define TOKEN_MIXED_PARTS  4
+#define TOKEN_MIXED_HEADS  112
+#define TOKEN_MIXED_FLOATS 5376
 
 /* Counters on the device: on which blocks meet, in a line of the cache; and of units taken, for
  * launches in turn. */
