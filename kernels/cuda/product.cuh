@@ -37,9 +37,8 @@ __device__ static __forceinline__ void row_bring(const struct product_stage &s, 
         float4 a[ROW_BATCH];
 #pragma unroll
         for (int i = 0; i < ROW_BATCH; i++) {
-            int g = from + i * threads;
-            if (g < n)
-                a[i] = four ? row_load<true>(s.x, g, s.n_in) : row_load<false>(s.x, g, s.n_in);
+            int g = from + i * threads < n ? from + i * threads : from;
+            a[i] = four ? row_load<true>(s.x, g, s.n_in) : row_load<false>(s.x, g, s.n_in);
         }
 #pragma unroll
         for (int i = 0; i < ROW_BATCH; i++) {

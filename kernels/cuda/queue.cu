@@ -213,8 +213,8 @@ static void open_attention(struct queue *q, struct product_stage *s)
         return;
     struct attention_stage *a = &before->attention;
     int H = a->a.n_heads, h = a->a.d_head;
-    bool fits = a->splits <= TOKEN_MIXED_PARTS && H <= TOKEN_MIXED_HEADS &&
-                H * h <= TOKEN_MIXED_FLOATS && h % 4 == 0 && (uintptr_t)a->z % 16 == 0;
+    bool fits = a->splits <= TOKEN_MIXED_PARTS && H <= TOKEN_MIXED_HEADS && h % 4 == 0 &&
+                (uintptr_t)a->z % 16 == 0;
     if (a->splits == 1 || a->z != s->x || H * h != s->n_in || !fits)
         return;
     for (int i = before->first_measure; i < q->n_measures; i++)

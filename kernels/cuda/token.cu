@@ -269,70 +269,74 @@ __device__ static void fetch_all(const struct token &t, const struct ring &r)
 /* ---- multiplying: fourteen warps ------------------------------------------------------------- */
 
 /* The row of a query's heads, whose parts are put together: as parts_mixed does it, and so with the
- * same bits. A thread takes four elements at a time, TAKEN at most, of TOKEN_MIXED_PARTS parts at
- * most; all is on its way before any of it is needed. room: 2 TOKEN_MIXED_PARTS floats for each
- * head. */
-#define TAKEN 3
+ * same bits. A thread takes four elements at a time, and twice of them; all their parts are on
+ * their way before any of it is needed. room: what each head's parts have found as maxima, then as
+ * sums. */
 template <bool ROUND>
-__device__ static __noinline__ void mix_bring(const struct mix_job &j, float *room, float *v,
-                                              bf16 *rounds)
+__device__ static __forceinline__ void mix_bring(const struct mix_job &j, float *room, float *v,
+                                                 bf16 *rounds)
 {
-    int h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x, head[TAKEN];
-    float4 part[TAKEN][TOKEN_MIXED_PARTS];
+    constexpr int PARTS = TOKEN_MIXED_PARTS, TAKEN = 2;
+    int h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x;
     if (tid < j.n_heads * j.splits) {
-        int at = tid / j.splits * 2 * TOKEN_MIXED_PARTS + tid % j.splits;
+        int at = tid / j.splits * 2 * PARTS + tid % j.splits;
         room[at] = __ldcg(j.partial + (size_t)tid * stride + h);
-        room[at + TOKEN_MIXED_PARTS] = __ldcg(j.partial + (size_t)tid * stride + h + 1);
+        room[at + PARTS] = __ldcg(j.partial + (size_t)tid * stride + h + 1);
     }
+#pragma unroll 1
+    for (int first = tid; first - tid < j.n_heads * h / 4; first += TAKEN * CONSUMERS) {
+        float4 part[TAKEN][PARTS];
+        int head[TAKEN];
 #pragma unroll
-    for (int i = 0; i < TAKEN; i++) {
-        int e = 4 * (tid + i * CONSUMERS);
-        head[i] = e / h;
-        const float *from = j.partial + (size_t)head[i] * j.splits * stride + (e - head[i] * h);
+        for (int i = 0; i < TAKEN; i++) {
+            int e = 4 * (first + i * CONSUMERS);
+            head[i] = e / h;
+            if (head[i] >= j.n_heads)
+                e = 0; /* loaded in vain, and not through memory of the thread's */
+            const float *from = j.partial + (size_t)(e / h) * j.splits * stride + e % h;
 #pragma unroll
-        for (int k = 0; k < TOKEN_MIXED_PARTS; k++)
-            if (head[i] < j.n_heads && k < j.splits)
-                part[i][k] = __ldcg((const float4 *)(from + k * stride));
-    }
-    threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
-#pragma unroll
-    for (int i = 0; i < TAKEN; i++) {
-        if (head[i] >= j.n_heads)
-            break;
-        const float *found = room + head[i] * 2 * TOKEN_MIXED_PARTS;
-        float top = -INFINITY, all = 0;
-        float4 z = {0, 0, 0, 0};
-#pragma unroll
-        for (int k = 0; k < TOKEN_MIXED_PARTS; k++)
-            top = k < j.splits ? fmaxf(top, found[k]) : top;
-        float base = top == -INFINITY ? 0.0f : top;
-#pragma unroll
-        for (int k = 0; k < TOKEN_MIXED_PARTS; k++) {
-            if (k >= j.splits)
-                break;
-            float w = expf(found[k] - base);
-            float4 p = part[i][k];
-            all = fmaf(found[k + TOKEN_MIXED_PARTS], w, all);
-            z = {fmaf(p.x, w, z.x), fmaf(p.y, w, z.y), fmaf(p.z, w, z.z), fmaf(p.w, w, z.w)};
+            for (int k = 0; k < PARTS; k++)
+                part[i][k] = __ldcg((const float4 *)(from + (k < j.splits ? k : 0) * stride));
         }
-        float inverse = __frcp_rn(all);
-        z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
-        int g = tid + i * CONSUMERS;
-        if (blockIdx.x == 0)
-            row_store<true>(j.z, g, j.n_heads * h, z);
-        if (ROUND)
-            row_round(rounds, g, z);
-        else
-            *(float4 *)(v + place_of(4 * g)) = z;
+        if (first == tid)
+            threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
+#pragma unroll
+        for (int i = 0; i < TAKEN; i++) {
+            const float *found = room + head[i] * 2 * PARTS;
+            float top = -INFINITY, all = 0;
+            float4 z = {0, 0, 0, 0};
+            if (head[i] >= j.n_heads)
+                break;
+#pragma unroll
+            for (int k = 0; k < PARTS; k++)
+                top = k < j.splits ? fmaxf(top, found[k]) : top;
+            float base = top == -INFINITY ? 0.0f : top;
+#pragma unroll
+            for (int k = 0; k < PARTS; k++) {
+                float w = expf(found[k] - base);
+                float4 p = part[i][k], more = z;
+                more = {fmaf(p.x, w, z.x), fmaf(p.y, w, z.y), fmaf(p.z, w, z.z), fmaf(p.w, w, z.w)};
+                all = k < j.splits ? fmaf(found[k + PARTS], w, all) : all;
+                z = k < j.splits ? more : z;
+            }
+            float inverse = __frcp_rn(all);
+            z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
+            int g = first + i * CONSUMERS;
+            if (blockIdx.x == 0)
+                row_store<true>(j.z, g, j.n_heads * h, z);
+            if (ROUND)
+                row_round(rounds, g, z);
+            else
+                *(float4 *)(v + place_of(4 * g)) = z;
+        }
     }
 }
 
-/* Whether mix_bring can take it. */
+/* Whether it finds room, and a thread for each part. */
 static_assert(TOKEN_MIXED_HEADS * 2 * TOKEN_MIXED_PARTS * sizeof(float) <=
-                  sizeof query_room().found,
-              "room");
-static_assert(TOKEN_MIXED_FLOATS <= 4 * TAKEN * CONSUMERS, "a thread takes so many");
-static_assert(TOKEN_MIXED_HEADS * TOKEN_MIXED_PARTS <= CONSUMERS, "a part is a thread's");
+                      sizeof query_room().found &&
+                  TOKEN_MIXED_HEADS * TOKEN_MIXED_PARTS <= CONSUMERS,
+              "see queue.cu, open_attention");
 
 /* begin: the fillings before this stage. Returns those up to its end. */
 template <typename W, bool ROUND>

@@ -39,11 +39,11 @@ static_assert(sizeof(struct token) <= 32764, "it has to be a kernel's parameter"
 #define TOKEN_FIXED_BYTES 11264
 #define TOKEN_RING_BYTES  114688
 
-/* A query whose parts are put together by the stage behind it: parts of a head, heads, and floats
- * of all, at most. */
-#define TOKEN_MIXED_PARTS  4
-#define TOKEN_MIXED_HEADS  112
-#define TOKEN_MIXED_FLOATS 5376
+/* A query whose parts may be put together by the stage behind it: parts of a head, and heads, at
+ * most.
+ */
+#define TOKEN_MIXED_PARTS 4
+#define TOKEN_MIXED_HEADS 112
 
 /* Counters on the device: on which blocks meet, in a line of the cache; and of units taken, for
  * launches in turn. */
