@@ -120,6 +120,11 @@ bool trace_step(struct trace *t, int last, struct error *err);
  * n_keys are ignored. Memory used beside out: a frame for at most `chunk` rows. */
 bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
                 float *out, struct error *err);
+/* The same rows, but for scores and patterns, shown where the backend has them, some at a time, and
+ * gone when show returns. */
+typedef bool trace_shown(void *context, const float *rows, int row0, int n, struct error *err);
+bool trace_show(struct trace *t, int op, int row0, int n, trace_shown *show, void *context,
+                struct error *err);
 /* Floats that trace_read writes for these arguments. */
 size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_keys);
 
