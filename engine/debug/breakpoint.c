@@ -113,6 +113,7 @@ static bool trial_at(struct trial *t, struct breakpoints *b, struct session *s,
     scope->known = trial_known;
     scope->read = trial_read;
     scope->lens = trial_lens;
+    scope->standing = NULL;
     value_init(&v, b->ledger);
     bool ok = expr_eval(e, scope, &v, err) && (!condition || expr_truth(&v, &truth, err));
     value_fini(&v);

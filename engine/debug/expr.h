@@ -11,6 +11,7 @@
 #ifndef MIDPASS_EXPR_H
 #define MIDPASS_EXPR_H
 
+#include "engine/analysis/top.h"
 #include "engine/debug/value.h"
 #include "engine/debug/weight_view.h"
 #include "engine/forward/site.h"
@@ -46,6 +47,10 @@ struct scope {
     bool (*token)(void *context, const char *piece, size_t n, int32_t *id, struct error *err);
     /* Final norm and unembedding of n residual rows: [n, D] to [n, V]. */
     bool (*lens)(void *context, const float *rows, size_t n, float *out, struct error *err);
+    /* What logits, a source, say of one token at a position, their probabilities if asked for.
+     * NULL: the row is read. */
+    bool (*standing)(void *context, const struct source *logits, int position, int32_t id,
+                     bool probability, struct top_row *out, struct error *err);
     bool (*variable)(void *context, const char *name, struct value *out, struct error *err);
 };
 

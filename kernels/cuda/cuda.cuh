@@ -189,6 +189,7 @@ void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
 void map_ops(struct backend *b);       /* map.cu */
 void measure_ops(struct backend *b);   /* measure.cu */
+void top_ops(struct backend *b);       /* top.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
 size_t attention_workspace(struct cuda *c, int n);

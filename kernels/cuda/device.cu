@@ -354,6 +354,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     attention_ops(b);
     map_ops(b);
     measure_ops(b);
+    top_ops(b);
     if (open_device(c, why))
         return b;
     cudaFree(c->arrived);

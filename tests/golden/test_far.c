@@ -85,8 +85,19 @@ static const char *const lines[] = {
     "print W(0.ln1.w)",
     "print embed[4]",
     "lens",
+    "lens 1.resid_mid 7",
     "top 5",
+    "top 70", /* more than a device finds at a time */
+    "print logit(5)",
+    "print prob(3, 4)",
+    "print rank(7)",
+    "catch top1",
+    "goto 2",
+    "continue",
+    "delete",
+    "finish",
     "dla 7 8",
+    "dla",
     "heads",
     "patch 0.z[1] at 3 = 2",
     "patch 1.pattern[0,2] at 5: = 0.5",
@@ -100,6 +111,15 @@ static const char *const lines[] = {
     "delete patch 2",
     "finish",
     "print 1.resid_post",
+    "patch logits[3] = 0/0",
+    "patch logits[9] at 20: = 1/0",
+    "finish",
+    "top 3",
+    "print rank(3)",
+    "generate 2",
+    "lens",
+    "delete patch 6",
+    "delete patch 7",
     "generate 5",
     "reverse-token 3",
     "print 1.k",
@@ -239,6 +259,60 @@ static void unmeasured_is_fetched(const char *name)
     side_close(&far);
 }
 
+/* What a line reads of the device: no more than so many bytes. */
+static void reads_at_most(struct side *far, const char *line, size_t most)
+{
+    long reads[2];
+    size_t bytes[2];
+    far_count(&reads[0], &bytes[0]);
+    say(far, line);
+    if (far->err.code)
+        fail_msg("%s: %s", line, far->err.text);
+    far_count(&reads[1], &bytes[1]);
+    if (bytes[1] - bytes[0] > most)
+        fail_msg("%s: %zu bytes were read, %zu are enough", line, bytes[1] - bytes[0], most);
+}
+
+/* The best of a row's logits, and what one token's place among them is, take no row of them. */
+static void logits_stay(const char *name)
+{
+    struct side far;
+    struct backend *b = far_open(1);
+    assert_non_null(b);
+    side_open(&far, name, b, 0, 0);
+    const struct config *c = &far.session.model.config;
+    size_t row = sizeof(struct best_row), entry = sizeof(struct best_entry);
+    size_t residual = (size_t)c->d_model * sizeof(float), layers = (size_t)c->n_layers;
+    reads_at_most(&far, "ids 3 1 4 1 5 9 2 6", 0);
+    far.report.json = false;
+    reads_at_most(&far, "finish", row + entry); /* the best is told */
+    far.report.json = true;
+    reads_at_most(&far, "generate 5", 5 * (row + entry));
+    reads_at_most(&far, "top 9", row + 9 * entry);
+    reads_at_most(&far, "print prob(7)", row);
+    reads_at_most(&far, "print rank(7, 3)", row);
+    reads_at_most(&far, "lens", (layers + 1) * residual + layers * (row + 3 * entry) + row + entry);
+    reads_at_most(&far, "goto 0", 0);
+    say(&far, "catch top1");
+    /* Two residuals at each place, and once more where it is told. */
+    size_t pair = 2 * (residual + row + entry);
+    reads_at_most(&far, "continue", 14 * layers * pair);
+    side_close(&far);
+}
+
+/* In words, too, which say more of a place. */
+static void words_alike(struct side *cpu, struct side *far, const char *name)
+{
+    static const char *const told[] = {"goto 2", "finish", "generate 1", "patch logits[1] = 0/0",
+                                       "finish", "lens",   "top 4"};
+    cpu->report.json = far->report.json = false;
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        const char *want = say(cpu, told[i]), *got = say(far, told[i]);
+        if (strcmp(want, got) != 0)
+            fail_msg("%s: %s\n  the CPU %.400s\n  far     %.400s", name, told[i], want, got);
+    }
+}
+
 static void compare(const char *name, int chunk, int stride)
 {
     struct side cpu, far;
@@ -254,6 +328,7 @@ static void compare(const char *name, int chunk, int stride)
             fail_msg("%s, chunks of %d, stride %d: %s\n  the CPU %.400s\n  far     %.400s", name,
                      chunk, stride, lines[i], want, got);
     }
+    words_alike(&cpu, &far, name);
     assert_true(answered > (int)(sizeof lines / sizeof *lines) / 2);
     /* It was far indeed. */
     assert_true(ledger_now(far.ledger, MEM_WEIGHTS, MEM_DEVICE) > 0);
@@ -268,6 +343,7 @@ static void test_model(void **state)
 {
     compare(*state, 512, 0);
     compare(*state, 7, 2);
+    logits_stay(*state);
 }
 
 static void test_conditions(void **state)

@@ -1,5 +1,8 @@
 #include "tests/support/far.h"
 
+#include "engine/analysis/top.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -261,6 +264,48 @@ FAR(attend,
     a, kv, q, pos0, n, z, work)
 FAR(probabilities, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
 
+/* By the host's own functions, which is what a device has to agree with. */
+static void best_of(const float *x, int d, int32_t target, int k, struct best_row *row,
+                    struct best_entry *best)
+{
+    struct top_ask ask = {.n_best = k, .targets = &target};
+    struct top_row found;
+    struct top_entry entries[BEST_MOST];
+    top_of_row(x, d, &ask, 0, &found, entries);
+    float most = -INFINITY;
+    for (int i = 0; i < d; i++)
+        most = x[i] > most ? x[i] : most;
+    *row = (struct best_row){.most = most,
+                             .n_nan = found.n_nan,
+                             .n_above = found.n_above,
+                             .n_below = found.n_below,
+                             .ahead = found.rank,
+                             .target = found.target.logit};
+    for (int i = 0; i < d; i++)
+        row->sum += isfinite(most) && !isnan(x[i]) ? exp((double)x[i] - (double)most) : 0;
+    for (int i = 0; i < k; i++)
+        best[i] = i < found.n_best ? (struct best_entry){entries[i].id, entries[i].logit}
+                                   : (struct best_entry){-1, NAN};
+}
+
+static void far_best(struct backend *b, const float *x, int n, int d, const int32_t *targets, int k,
+                     struct best_row *rows, struct best_entry *best, struct workspace work)
+{
+    (void)b;
+    enter();
+    memset(work.data, 0xff, work.bytes); /* what it may use it may spoil */
+    for (int r = 0; r < n; r++)
+        best_of(x + (size_t)r * (size_t)d, d, targets ? targets[r] : -1, k, &rows[r],
+                best + (size_t)r * (size_t)k);
+    leave();
+}
+
+static size_t far_best_workspace(struct backend *b, int n, int d, int k)
+{
+    (void)b;
+    return (size_t)n * (size_t)(k + 1) * 64 + (size_t)d;
+}
+
 struct backend *far_open(int n_threads)
 {
     char why[256];
@@ -310,5 +355,7 @@ struct backend *far_open(int n_threads)
     far.mix = far_mix;
     far.attend = far_attend;
     far.probabilities = far_probabilities;
+    far.best = far_best;
+    far.best_workspace = far_best_workspace;
     return &far;
 }
