@@ -175,6 +175,7 @@ struct backend {
     /* Of a device: how many ops behind one may run with it, if their memory is apart; 2 at least,
      * so that a query outlives its pattern. */
     int together;
+    size_t held; /* bytes of host memory that it keeps for itself: whoever opens it counts them */
     void *state;
 
     void (*close)(struct backend *b);

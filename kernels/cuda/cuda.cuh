@@ -120,6 +120,7 @@ struct cuda {
     /* The position whose keys launches stored that a later one may not have waited for: those since
      * the last launch that waits for all before it. */
     int stored;
+    void *bounce;      /* pinned, what is read passes through it; NULL: there is none */
     unsigned *arrived; /* [ARRIVALS] of single.cu's blocks, 0 between launches */
     /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
      * gate and up, have the same. */

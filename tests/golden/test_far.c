@@ -335,6 +335,7 @@ static void compare(const char *name, int chunk, int stride)
     assert_true(ledger_now(far.ledger, MEM_KV, MEM_DEVICE) > 0);
     assert_true(ledger_now(far.ledger, MEM_CHECKPOINTS, MEM_DEVICE) > 0);
     assert_int_equal(ledger_now(far.ledger, MEM_KV, MEM_HOST), 0);
+    assert_true(ledger_now(far.ledger, MEM_SCRATCH, MEM_HOST) >= FAR_HELD);
     side_close(&cpu);
     side_close(&far);
 }

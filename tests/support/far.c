@@ -322,6 +322,7 @@ struct backend *far_open(int n_threads)
     far.name = "far";
     far.device = true;
     far.together = 2; /* as an exact device's */
+    far.held = FAR_HELD;
     far.stage = far_stage;
     far.unstage = far_unstage;
     far.send = far_send;

@@ -8,6 +8,8 @@
 
 #include "kernels/kernels.h"
 
+#define FAR_HELD 12345 /* bytes of the host's that it says it keeps */
+
 /* One at a time. Closing it fails (aborts) if a block was not given back. Blocks come filled with
  * NaN. NULL: no memory. */
 struct backend *far_open(int n_threads);
