@@ -70,8 +70,9 @@ bool expr_truth(const struct value *v, bool *out, struct error *err);
  * there. *found is false, without an error, for any other expression. */
 bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct source *source,
                 struct pick picks[4], struct error *err);
-/* Whether it reads `.`. */
+/* Whether it reads `.`, and any variable. */
 bool expr_reads_dot(const struct expr *e);
+bool expr_reads_variable(const struct expr *e);
 
 /* "norm(x[, axis])  Euclidean norm": one line each, for help and completion; NULL at the end. */
 const char *expr_function_help(int i);

@@ -1,5 +1,6 @@
 #include "engine/debug/session.h"
 
+#include "engine/debug/watcher.h"
 #include "engine/model/device.h"
 #include "engine/model/hub.h"
 #include "engine/model/place.h"
@@ -72,7 +73,8 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     s->backend = open_backend(s, folder, o, err);
     if (s->backend)
         s->budget = o->budget ? o->budget : device_budget(s->backend);
-    bool ok = s->backend && take_held(s, err) && model_map(&s->model, l, s->backend, folder, true, err);
+    bool ok =
+        s->backend && take_held(s, err) && model_map(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
     ok = ok && plan(s, o, &trace, err) && model_place(&s->model, o->load, err) &&
@@ -86,6 +88,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 
 void session_close(struct session *s)
 {
+    watcher_close(s->watcher);
     breakpoints_fini(&s->breakpoints);
     continuations_fini(&s->continuations);
     origins_fini(&s->origins);

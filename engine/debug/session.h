@@ -32,6 +32,7 @@ struct session { /* the trace points into it: not to be copied */
     struct trace trace;
     struct patches patches;
     struct breakpoints breakpoints;
+    struct watcher *watcher; /* of the breakpoints' conditions (watcher.h); NULL until one is met */
     struct continuations continuations;
     struct origins origins; /* of the tokens that were generated */
     int stopped_by;         /* the breakpoint that ended the last motion, or 0 */

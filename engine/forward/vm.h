@@ -43,8 +43,8 @@ struct vm {
     size_t measures_room, n_measures; /* floats; of the structs */
     struct vm_measured *measured;
     int n_measured, room_measured;
-    float *best; /* a device's struct best_row, then its struct best_entry */
-    size_t best_room;
+    float *found; /* what a device tells of rows: vm_best, vm_measure */
+    size_t found_room;
 };
 
 /* One stretch. ids are those of the rows; keys before pos0 are in the cache. */
@@ -55,9 +55,9 @@ struct vm_call {
     const int32_t *ids; /* of the whole sequence */
     void *const *kv_pages;
     bool long_regime;
-    const bool *need;            /* [n_ops] or NULL: all but the lazy */
-    int head0, heads;            /* of scores and softmax, where the stretch ends at one; 0: all */
-    bool again;                  /* for whoever looks: these rows were run before */
+    const bool *need; /* [n_ops] or NULL: all but the lazy */
+    int head0, heads; /* of scores and softmax, where the stretch ends at one; 0: all */
+    bool again;       /* these rows were run before, and only somebody looks: see op_view */
     const struct hooks *patches; /* may be NULL */
     const struct hooks *tap;     /* may be NULL; after the patches */
     const volatile int *interrupt;
@@ -91,6 +91,9 @@ void vm_forget(struct vm *vm);
  * found, rows[n] and entries[n, k], stays until the vm is called again. */
 bool vm_best(struct vm *vm, const float *x, int n, int d, const int32_t *targets, int k,
              const struct best_row **rows, const struct best_entry **entries, struct error *err);
+/* The same of what is measured of each row: out[n]. */
+bool vm_measure(struct vm *vm, const float *x, int n, int d, const struct measures **out,
+                struct error *err);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
 /* Give scratch back. */

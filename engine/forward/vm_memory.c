@@ -106,7 +106,7 @@ void vm_fini(struct vm *vm)
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->measures,
               vm->measures_room * sizeof *vm->measures);
     mem_free(vm->ledger, vm->measured);
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->best, vm->best_room * sizeof *vm->best);
+    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->found, vm->found_room * sizeof *vm->found);
     frame_fini(vm, &vm->live);
     frame_fini(vm, &vm->run);
 }

@@ -258,10 +258,25 @@ FAR(mix,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *pattern,
      int pos0, int n, int head0, int heads, float *z, size_t z_stride),
     a, kv, pattern, pos0, n, head0, heads, z, z_stride)
-FAR(attend,
-    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
-     int pos0, int n, float *z, struct workspace work),
-    a, kv, q, pos0, n, z, work)
+static long n_attends, rows_attended;
+
+static void far_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                       const float *q, int pos0, int n, float *z, struct workspace work)
+{
+    (void)b;
+    n_attends++;
+    rows_attended += n;
+    enter();
+    near->attend(near, a, kv, q, pos0, n, z, work);
+    leave();
+}
+
+void far_attended(long *calls, long *rows)
+{
+    *calls = n_attends;
+    *rows = rows_attended;
+}
+
 FAR(probabilities, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
 
 /* By the host's own functions, which is what a device has to agree with. */
@@ -291,9 +306,9 @@ static void best_of(const float *x, int d, int32_t target, int k, struct best_ro
 static void far_best(struct backend *b, const float *x, int n, int d, const int32_t *targets, int k,
                      struct best_row *rows, struct best_entry *best, struct workspace work)
 {
-    (void)b;
     enter();
-    memset(work.data, 0xff, work.bytes); /* what it may use it may spoil */
+    /* What it may use it may spoil. */
+    memset(work.data, 0xff, b->best_workspace(b, n, d, k));
     for (int r = 0; r < n; r++)
         best_of(x + (size_t)r * (size_t)d, d, targets ? targets[r] : -1, k, &rows[r],
                 best + (size_t)r * (size_t)k);
@@ -312,7 +327,7 @@ struct backend *far_open(int n_threads)
     struct backend_options options = {.n_threads = n_threads};
     n_blocks = n_sent = 0;
     unguarded = false;
-    n_reads = 0;
+    n_reads = n_attends = rows_attended = 0;
     top = bytes_read = 0;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     near = arena == MAP_FAILED ? NULL : backend_open("cpu", &options, why);

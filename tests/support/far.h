@@ -18,5 +18,7 @@ struct backend *far_open(int n_threads);
 void far_unguard(void);
 /* What was read of its memory since it was opened: how often, and bytes. */
 void far_count(long *reads, size_t *bytes);
+/* How often attention ran since then, and for how many rows. */
+void far_attended(long *calls, long *rows);
 
 #endif
