@@ -80,6 +80,14 @@ static bool shows_in_mix(const struct session *s, int op)
     return !patched || !(patched[scores] || patched[scores + 1] || patched[scores + 2]);
 }
 
+static bool is_odd(const struct sieve_row *row)
+{
+    for (int k = 0; k < row->parts; k++)
+        if (row->measures[k].odd > 0)
+            return true;
+    return false;
+}
+
 /* Rows of one op that may be hits of the breakpoints at `op`, which is that op, or scores or
  * weights that show in it. */
 static bool sift(struct watcher *w, const struct op_view *v, const struct measures *m, int op,
@@ -95,12 +103,10 @@ static bool sift(struct watcher *w, const struct op_view *v, const struct measur
         const struct breakpoint *b = watcher_breakpoint(w, i);
         if (!tested(b) || (op != v->op && b->kind != STOP_NAN))
             continue;
+        const struct sieve *sieve = w->sieves[w->standers[i].breakpoint];
         for (int r = 0; r < v->n; r++) {
-            bool odd = false;
             row.measures = m + (size_t)r * (size_t)parts;
-            for (int k = 0; k < parts; k++)
-                odd = odd || row.measures[k].odd > 0;
-            if ((b->kind == STOP_NAN ? odd : sieve_passes(b->expr, &row)) &&
+            if ((sieve ? sieve_passes(sieve, &row) : is_odd(&row)) &&
                 breakpoint_covers(b, s, v->pos0 + r, op) &&
                 !watcher_note(w, v->pos0 + r, op, b->id, true, err))
                 return false;
@@ -208,17 +214,37 @@ static bool mark_op(struct watcher *w, int i, int op, struct error *err)
     w->tests = true;
     w->nan = w->nan || b->kind == STOP_NAN;
     w->varies = w->varies || (b->expr && expr_reads_variable(b->expr));
-    if (b->expr && !sieve_judges(b->expr, o->heads > 1 ? o->heads : 1))
-        w->whole[op] = true;
+    if (b->expr) {
+        /* All ops of a site have as many heads. */
+        if (!w->sieves[i])
+            w->sieves[i] = sieve_open(s->ledger, b->expr, o->heads > 1 ? o->heads : 1, err);
+        if (!w->sieves[i])
+            return false;
+        w->whole[op] = w->whole[op] || !sieve_judges(w->sieves[i]);
+    }
     bool elsewhere = b->kind == STOP_NAN && shows_in_mix(s, op);
     w->watch[elsewhere ? op + (int)(OP_MIX - o->kind) : op] = true;
     return true;
 }
 
+static void drop_sieves(struct watcher *w)
+{
+    for (int i = 0; i < w->n_sieves; i++)
+        sieve_close(w->sieves[i]);
+    mem_free(w->session->ledger, w->sieves);
+    w->sieves = NULL;
+    w->n_sieves = 0;
+}
+
 static bool list(struct watcher *w, struct error *err)
 {
     const struct session *s = w->session;
-    int n_ops = s->model.program.n_ops;
+    int n_ops = s->model.program.n_ops, n = s->breakpoints.n;
+    drop_sieves(w);
+    w->sieves = mem_alloc_array(s->ledger, MEM_OTHER, (size_t)n, sizeof *w->sieves, err);
+    if (!w->sieves)
+        return false;
+    w->n_sieves = n;
     w->n_standers = 0;
     w->conditional = w->tests = w->nan = w->varies = false;
     for (int op = 0; op <= n_ops; op++)
@@ -227,7 +253,7 @@ static bool list(struct watcher *w, struct error *err)
         w->watch[op] = w->whole[op] = false;
         w->first[op] = -1;
     }
-    for (int i = s->breakpoints.n - 1; i >= 0; i--)
+    for (int i = n - 1; i >= 0; i--)
         for (int op = 0; op < n_ops && s->breakpoints.list[i].enabled; op++)
             if (breakpoint_stands(&s->breakpoints.list[i], s, op) && !mark_op(w, i, op, err))
                 return false;
@@ -279,6 +305,7 @@ void watcher_close(struct watcher *w)
     if (!w)
         return;
     struct ledger *l = w->session->ledger;
+    drop_sieves(w);
     mem_free(l, w->watch);
     mem_free(l, w->whole);
     mem_free(l, w->first);

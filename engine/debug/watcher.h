@@ -39,6 +39,8 @@ struct watcher {
     int *next_asked; /* and at which one stands that the hits tell nothing of */
     struct stander *standers;
     int n_standers, room_standers;
+    struct sieve **sieves; /* of the breakpoints: of those whose conditions are tested so */
+    int n_sieves;
     /* In the order in which places come: all of positions seen_from .. seen_to-1, while the trace
      * has changed no more than so often. */
     struct hit *hits;
