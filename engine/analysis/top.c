@@ -73,22 +73,22 @@ static int32_t block_top(const float *x)
     return top;
 }
 
-int32_t top_first(const float *x, int n)
+int32_t top_first(const float *logits, int n_vocab)
 {
     int at = 0;
-    while (at < n - 1 && isnan(x[at]))
+    while (at < n_vocab - 1 && isnan(logits[at]))
         at++;
-    for (int i = at + 1; i < n; i++) {
+    for (int i = at + 1; i < n_vocab; i++) {
         /* Few blocks have a larger one: the others are passed over. */
-        while (i + BLOCK <= n && block_top(x + i) <= ordered(x[at]))
+        while (i + BLOCK <= n_vocab && block_top(logits + i) <= ordered(logits[at]))
             i += BLOCK;
-        int end = i + BLOCK < n ? i + BLOCK : n;
+        int end = i + BLOCK < n_vocab ? i + BLOCK : n_vocab;
         for (; i < end; i++)
-            if (x[i] > x[at])
+            if (logits[i] > logits[at])
                 at = i;
         i--;
     }
-    return isnan(x[at]) ? 0 : at;
+    return isnan(logits[at]) ? 0 : at;
 }
 
 /* As top_tokens, without probabilities. */

@@ -71,9 +71,9 @@ static void a_row_at_once(void **state)
     (void)state;
     srand(11);
     for (int round = 0; round < 200; round++) {
-        int n = 1 + rand() % N, kinds = round % 6;
+        int n = 1 + rand() % N, kinds = 1 + round % 6;
         for (int i = 0; i < n; i++)
-            logits[i] = rand() % 9 < kinds ? odd[rand() % kinds] : (float)(rand() % 30 - 15);
+            logits[i] = rand() % 9 < kinds - 1 ? odd[i % kinds % 5] : (float)(rand() % 30 - 15);
         int32_t target = round % 7 == 0 ? -1 : rand() % n;
         struct top_ask ask = {.n_best = 3, .probabilities = true, .targets = &target};
         struct top_entry want[3], got[3];
@@ -87,8 +87,7 @@ static void a_row_at_once(void **state)
         double log_sum = top_log_sum(logits, n);
         assert_memory_equal(&row.log_sum, &log_sum, sizeof log_sum);
         const char *x = top_trouble(logits, n, a), *y = top_row_trouble(&row, n, b);
-        assert_int_equal(x != NULL, y != NULL);
-        assert_true(!x || strcmp(x, y) == 0);
+        assert_string_equal(x ? x : "", y ? y : "");
         assert_int_equal(row.target.id, target);
         if (target < 0)
             continue;
