@@ -208,7 +208,7 @@ __global__ void __launch_bounds__(THREADS)
 
 /* ---- lists put together ---------------------------------------------------------------------- */
 
-__device__ static struct share joined(const struct share *s, int n)
+__device__ static struct share add_up(const struct share *s, int n)
 {
     float most = -INFINITY;
     double sum = 0;
@@ -244,7 +244,7 @@ __global__ void __launch_bounds__(THREADS)
     uint64_t keys[EACH];
     next_may_start();
     wait_for_last();
-    struct share all = joined(from.shares + at, n);
+    struct share all = add_up(from.shares + at, n);
     if (thread == 0 && left > 1)
         to.shares[blockIdx.x] = all;
     else if (thread == 0)
