@@ -103,6 +103,36 @@ static void armed_is_cheap(const char *name)
     side_close(&far);
 }
 
+/* No site's rows are read to look for NaN, the tail's neither: a token takes what is measured of
+ * each, and what is best. */
+static void nan_is_measured(const char *name)
+{
+    struct side far;
+    struct backend *b = far_open(1);
+    long reads;
+    size_t before, after, each = sizeof(struct best_row) + sizeof(struct best_entry);
+    assert_non_null(b);
+    far_unguard();
+    side_open(&far, name, b, 0, 0);
+    const struct program *p = &far.session.model.program;
+    for (int op = 0; op < p->n_ops; op++) {
+        const struct op *o = &p->ops[op];
+        int heads = o->heads > 1 && op < p->block_op[p->n_layers] ? o->heads : 1;
+        if (o->site && !o->lazy && o->kind != OP_SCORES && o->kind != OP_SOFTMAX)
+            each += (size_t)heads * sizeof(struct measures);
+    }
+    side_say(&far, "ids 3 1 4 1 5 9 2 6");
+    side_say(&far, "catch nan");
+    side_say(&far, "finish");
+    far_count(&reads, &before);
+    side_say(&far, "token 4");
+    far_count(&reads, &after);
+    assert_int_equal(far.err.code, ERR_NONE);
+    if (after - before > 4 * each)
+        fail_msg("%s: %zu bytes for four tokens, %zu are enough", name, after - before, 4 * each);
+    side_close(&far);
+}
+
 /* A condition that measures say nothing about takes a read a chunk, not one a row. */
 static void unmeasured_is_fetched(const char *name)
 {
@@ -299,6 +329,7 @@ static void test_conditions(void **state)
     conditions_alike(*state, 512);
     conditions_alike(*state, 5);
     armed_is_cheap(*state);
+    nan_is_measured(*state);
     unmeasured_is_fetched(*state);
 }
 
