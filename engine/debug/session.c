@@ -1,5 +1,6 @@
 #include "engine/debug/session.h"
 
+#include "engine/debug/watcher.h"
 #include "engine/model/device.h"
 #include "engine/model/hub.h"
 #include "engine/model/place.h"
@@ -15,6 +16,15 @@ static struct backend *open_backend(struct session *s, const char *folder,
 {
     struct device_options device = {o->device, o->dtype, o->n_threads, o->isa, o->exact};
     return o->backend ? o->backend : device_open(s->ledger, folder, &device, s->device_note, err);
+}
+
+/* What a device keeps for itself of the host's memory. */
+static bool take_held(struct session *s, struct error *err)
+{
+    if (!ledger_take(s->ledger, MEM_SCRATCH, MEM_HOST, s->backend->held, err))
+        return false;
+    s->held = s->backend->held;
+    return true;
 }
 
 /* Chooses the checkpoint stride for a context that was asked for, refuses what cannot fit. */
@@ -63,7 +73,8 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     s->backend = open_backend(s, folder, o, err);
     if (s->backend)
         s->budget = o->budget ? o->budget : device_budget(s->backend);
-    bool ok = s->backend && model_map(&s->model, l, s->backend, folder, true, err);
+    bool ok =
+        s->backend && take_held(s, err) && model_map(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
     ok = ok && plan(s, o, &trace, err) && model_place(&s->model, o->load, err) &&
@@ -77,6 +88,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 
 void session_close(struct session *s)
 {
+    watcher_close(s->watcher);
     breakpoints_fini(&s->breakpoints);
     continuations_fini(&s->continuations);
     origins_fini(&s->origins);
@@ -84,8 +96,10 @@ void session_close(struct session *s)
     trace_close(&s->trace);
     model_close(&s->model);
     backend_close(s->backend);
-    if (s->ledger)
+    if (s->ledger) {
+        ledger_give(s->ledger, MEM_SCRATCH, MEM_HOST, s->held);
         ledger_set_budget(s->ledger, 0);
+    }
     memset(s, 0, sizeof *s);
 }
 

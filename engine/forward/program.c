@@ -12,12 +12,23 @@ void program_fini(struct program *p)
     memset(p, 0, sizeof *p);
 }
 
-int program_find(const struct program *p, enum site s, int layer)
+static int find_between(const struct program *p, enum site s, int from, int to)
 {
-    for (int i = 0; i < p->n_ops; i++)
-        if (p->ops[i].site == s && (!site_in_block(s) || p->ops[i].layer == layer))
+    for (int i = from; i < to; i++)
+        if (p->ops[i].site == s)
             return i;
     return -1;
+}
+
+/* Conditions ask this for every row: only where the site can be is looked. */
+int program_find(const struct program *p, enum site s, int layer)
+{
+    if (site_in_block(s))
+        return layer < 0 || layer >= p->n_layers
+                   ? -1
+                   : find_between(p, s, p->block_op[layer], p->block_op[layer + 1]);
+    int op = find_between(p, s, 0, p->block_op[0]);
+    return op >= 0 ? op : find_between(p, s, p->block_op[p->n_layers], p->n_ops);
 }
 
 int program_next_site(const struct program *p, int op)

@@ -122,6 +122,7 @@ void trace_truncate(struct trace *t, int n, bool *recompute)
         t->pc = 0;
         trace_drop_pages(t, (n + KV_PAGE - 1) / KV_PAGE);
     }
+    t->changes++;
     bool changed = change_regime(t);
     if (recompute)
         *recompute = changed;
@@ -129,6 +130,7 @@ void trace_truncate(struct trace *t, int n, bool *recompute)
 
 void trace_invalidate(struct trace *t, int position, int layer)
 {
+    t->changes++;
     for (int l = layer < 1 ? 1 : layer; l <= trace_layers(t); l++)
         if (t->done[l] > position)
             t->done[l] = position;
@@ -230,7 +232,6 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             return false;
         struct vm_call c = trace_call(t, f, pos0, rows);
         c.tap = t->observer.written ? &t->observer : NULL;
-        c.again = t->again;
         vm_forget(t->vm);
         if (!trace_enter(t, &c, first, err))
             return false;
@@ -250,6 +251,56 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             trace_invalidate(t, pos0, 1);
             return false;
         }
+    }
+    return true;
+}
+
+static bool observes(const struct trace *t, int from, int to)
+{
+    while (from < to && !t->observer.watch[from])
+        from++;
+    return from < to;
+}
+
+/* The frame's rows through the blocks that are watched, each from where the frame stands or from
+ * the nearest checkpoint. */
+static bool show_again(struct trace *t, struct vm_call *c, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    int at = -1; /* the block that the frame stands before; -1: none */
+    if (observes(t, 0, p->block_op[0])) {
+        if (!trace_enter(t, c, 0, err))
+            return false;
+        at = 0;
+    }
+    for (int l = 0; l < trace_layers(t); l++) {
+        int base = trace_nearest_kept(t, l);
+        if (!observes(t, p->block_op[l], p->block_op[l + 1]))
+            continue;
+        if (at < base && !trace_enter(t, c, base, err))
+            return false;
+        c->from = p->block_op[at < base ? base : at];
+        c->to = p->block_op[l + 1] - 1;
+        if (!vm_run(t->vm, c, err))
+            return false;
+        at = l + 1;
+    }
+    return true;
+}
+
+bool trace_again(struct trace *t, int from, int to, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    for (int pos0 = from; pos0 < to; pos0 += t->chunk) {
+        int rows = to - pos0 < t->chunk ? to - pos0 : t->chunk;
+        if (!vm_reserve(t->vm, &t->vm->run, rows, p->frame_width, err))
+            return false;
+        struct vm_call c = trace_call(t, &t->vm->run, pos0, rows);
+        c.tap = &t->observer;
+        c.again = true;
+        vm_forget(t->vm);
+        if (!show_again(t, &c, err) || !vm_tell(t->vm, c.tap, err) || !vm_sync(t->vm, err))
+            return false;
     }
     return true;
 }

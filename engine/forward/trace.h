@@ -69,11 +69,11 @@ struct trace {
     int n_pages, room_pages;
     struct hooks hooks;      /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
-    bool again;              /* what it runs was run before: see op_view */
     volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
+    unsigned long changes; /* so far: values that were known, and are not, or are others now */
     /* For another thread to look at while this one computes: blocks x positions that are done,
      * and the position that the motion goes to (0: nobody said). */
     atomic_long work_done;
@@ -105,6 +105,9 @@ bool trace_compute(struct trace *t, int n, struct error *err);
 /* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
  * leave the lower blocks of some positions computed; this brings such a state back. */
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
+/* Runs positions from .. to-1, wholly computed, once more for the observer to see: the blocks that
+ * it watches ops of, and nothing is kept. */
+bool trace_again(struct trace *t, int from, int to, struct error *err);
 /* Waits for a device. False: it failed, and the last position is not computed. */
 bool trace_sync(struct trace *t, struct error *err);
 /* Says how far the motion under way will compute, for who shows its progress (work_goal). */
@@ -120,6 +123,11 @@ bool trace_step(struct trace *t, int last, struct error *err);
  * n_keys are ignored. Memory used beside out: a frame for at most `chunk` rows. */
 bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
                 float *out, struct error *err);
+/* The same rows, but for scores and patterns, shown where the backend has them, some at a time, and
+ * gone when show returns. */
+typedef bool trace_shown(void *context, const float *rows, int row0, int n, struct error *err);
+bool trace_show(struct trace *t, int op, int row0, int n, trace_shown *show, void *context,
+                struct error *err);
 /* Floats that trace_read writes for these arguments. */
 size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_keys);
 

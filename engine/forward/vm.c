@@ -297,6 +297,8 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
                 op->width / op->heads);
         break;
     case OP_STORE: {
+        if (c->again) /* they are there */
+            break;
         struct kv_view kv = vm_kv(vm->model, b, c->kv_pages, op->layer);
         b->kv_store(b, &kv, c->pos0, c->n, x, y);
         break;

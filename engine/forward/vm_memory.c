@@ -55,9 +55,8 @@ bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct erro
     return true;
 }
 
-bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+bool vm_reserve_bytes(struct vm *vm, size_t bytes, struct error *err)
 {
-    size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
     if (bytes <= vm->work.bytes)
         return true;
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
@@ -67,6 +66,11 @@ bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
         return false;
     vm->work.bytes = bytes;
     return true;
+}
+
+bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+{
+    return vm_reserve_bytes(vm, vm->backend->workspace_bytes(vm->backend, n, n_keys), err);
 }
 
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
@@ -102,6 +106,7 @@ void vm_fini(struct vm *vm)
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->measures,
               vm->measures_room * sizeof *vm->measures);
     mem_free(vm->ledger, vm->measured);
+    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->found, vm->found_room * sizeof *vm->found);
     frame_fini(vm, &vm->live);
     frame_fini(vm, &vm->run);
 }

@@ -130,6 +130,7 @@ struct cuda {
     struct waiting waiting;
     struct queue *queue;
     unsigned *arrived; /* [ARRIVALS] of the parts of a query's heads, 0 between launches */
+    void *bounce;      /* pinned, what is read passes through it; NULL: there is none */
     /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
      * gate and up, have the same. */
     const float *rounded;
@@ -229,6 +230,7 @@ void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
 void map_ops(struct backend *b);       /* map.cu */
 void measure_ops(struct backend *b);   /* measure.cu */
+void top_ops(struct backend *b);       /* top.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
 size_t attention_workspace(struct cuda *c, int n);

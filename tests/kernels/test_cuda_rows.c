@@ -10,6 +10,14 @@ static void memory_holds_what_was_written(void **state)
     gpu->copy(gpu, q, p, n * sizeof *x);
     float *y = get_floats(q, n);
     expect_same("copy", gpu, x, y, n);
+    /* Small reads and large ones come on different ways. */
+    static const size_t some[] = {1, 10, 65536, 65537, 300001};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        size_t at = n - some[i];
+        memset(y, 0xab, n * sizeof *y);
+        gpu->read(gpu, y, p + at, some[i] * sizeof *y);
+        expect_same("read", gpu, x + at, y, some[i]);
+    }
     gpu->free(gpu, p);
     gpu->memory(gpu, &available, &total);
     assert_true(total > 0 && available <= total && before <= total);

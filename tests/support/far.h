@@ -8,6 +8,8 @@
 
 #include "kernels/kernels.h"
 
+#define FAR_HELD 12345 /* bytes of the host's that it says it keeps */
+
 /* One at a time. Closing it fails (aborts) if a block was not given back. Blocks come filled with
  * NaN. NULL: no memory. */
 struct backend *far_open(int n_threads);
@@ -16,5 +18,7 @@ struct backend *far_open(int n_threads);
 void far_unguard(void);
 /* What was read of its memory since it was opened: how often, and bytes. */
 void far_count(long *reads, size_t *bytes);
+/* How often attention ran since then, and for how many rows. */
+void far_attended(long *calls, long *rows);
 
 #endif
