@@ -171,7 +171,7 @@ void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *r
     int d = t->model->config.d_model;
     size_t offset = (size_t)kept_index(t, layer) * KV_PAGE * (size_t)d * sizeof(float);
     if (save)
-        t->backend->rows_save(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
+        t->backend->rows_save(t->backend, t->checkpoint_pages, offset, DTYPE_F32, d, pos0, n, rows);
     else
-        t->backend->rows_load(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
+        t->backend->rows_load(t->backend, t->checkpoint_pages, offset, DTYPE_F32, d, pos0, n, rows);
 }

@@ -237,12 +237,13 @@ FAR(kv_store,
      const float *values),
     kv, pos0, n, keys, values)
 FAR(rows_save,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n,
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
      const float *rows),
-    pages, offset, d, pos0, n, rows)
+    pages, offset, kept, d, pos0, n, rows)
 FAR(rows_load,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
-    pages, offset, d, pos0, n, rows)
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
+     float *rows),
+    pages, offset, kept, d, pos0, n, rows)
 FAR(scores,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, int head0, int heads, float *out),
