@@ -17,6 +17,8 @@ struct side {
     struct error err;
 };
 
+static const struct keep any = {0, false}; /* as memory allows */
+
 static bool take(void *context, const char *s, size_t n, struct error *err)
 {
     struct text *said = context;
@@ -24,7 +26,8 @@ static bool take(void *context, const char *s, size_t n, struct error *err)
     return text_ok(said, err);
 }
 
-static void side_open(struct side *s, const char *name, struct backend *b, int chunk, int stride)
+static void side_open(struct side *s, const char *name, struct backend *b, int chunk,
+                      struct keep keep)
 {
     char path[300];
     memset(s, 0, sizeof *s);
@@ -35,7 +38,8 @@ static void side_open(struct side *s, const char *name, struct backend *b, int c
                                 .budget = (size_t)64 << 20,
                                 .backend = b,
                                 .trace.chunk = chunk,
-                                .trace.stride = stride};
+                                .trace.stride = keep.stride,
+                                .trace.attention = keep.attention};
     if (!session_open(&s->session, s->ledger, path, &o, &s->err))
         fail_msg("%s", s->err.text);
     text_init(&s->said, s->ledger, MEM_OTHER);
@@ -151,8 +155,8 @@ static void conditions_alike(const char *name, int chunk)
     struct backend *b = far_open(1);
     assert_non_null(b);
     far_unguard();
-    side_open(&cpu, name, NULL, chunk, 0);
-    side_open(&far, name, b, chunk, 0);
+    side_open(&cpu, name, NULL, chunk, any);
+    side_open(&far, name, b, chunk, any);
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
         stop_alike(&cpu, &far, name, conditions[i]);
     /* NaNs where no condition looks: among scores, and hidden by a patch of what they make. */
@@ -181,7 +185,7 @@ static void armed_is_cheap(const char *name)
     size_t bytes[2];
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, any);
     say(&far, "ids 3 1 4 1 5 9 2 6");
     int layers = far.session.model.config.n_layers, armed = 0;
     static const char *const sites[] = {"z", "attn_out", "mlp_out", "resid_post", "q"};
@@ -216,7 +220,7 @@ static void unmeasured_is_fetched(const char *name)
     size_t bytes[2];
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, any);
     say(&far, "ids 3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 3 2 3 8 4");
     say(&far, "break 0.attn_out if .[3] > 1e9");
     far_count(&reads[0], &bytes[0]);
@@ -239,20 +243,22 @@ static void unmeasured_is_fetched(const char *name)
     side_close(&far);
 }
 
-static void compare(const char *name, int chunk, int stride)
+/* The two may keep different things. */
+static void compare(const char *name, int chunk, struct keep cpu_keep, struct keep far_keep)
 {
     struct side cpu, far;
     struct backend *b = far_open(1);
     assert_non_null(b);
-    side_open(&cpu, name, NULL, chunk, stride);
-    side_open(&far, name, b, chunk, stride);
+    side_open(&cpu, name, NULL, chunk, cpu_keep);
+    side_open(&far, name, b, chunk, far_keep);
     int answered = 0;
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         const char *want = say(&cpu, lines[i]), *got = say(&far, lines[i]);
         answered += cpu.err.code == ERR_NONE;
         if (strcmp(want, got) != 0)
-            fail_msg("%s, chunks of %d, stride %d: %s\n  the CPU %.400s\n  far     %.400s", name,
-                     chunk, stride, lines[i], want, got);
+            fail_msg("%s, chunks of %d, stride %d%s: %s\n  the CPU %.400s\n  far     %.400s", name,
+                     chunk, far_keep.stride, far_keep.attention ? " with z" : "", lines[i], want,
+                     got);
     }
     assert_true(answered > (int)(sizeof lines / sizeof *lines) / 2);
     /* It was far indeed. */
@@ -266,8 +272,10 @@ static void compare(const char *name, int chunk, int stride)
 
 static void test_model(void **state)
 {
-    compare(*state, 512, 0);
-    compare(*state, 7, 2);
+    const struct keep half = {2, false}, half_z = {2, true};
+    compare(*state, 512, any, any);
+    compare(*state, 7, half, half);
+    compare(*state, 5, any, half_z);
 }
 
 static void test_conditions(void **state)
