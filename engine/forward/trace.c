@@ -23,10 +23,9 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
     if (o && o->n_ctx > 0)
         t->n_ctx = o->n_ctx;
     t->sizes = keep_sizes(m);
-    t->keep =
-        (struct keep){.stride = o && o->stride > 0 ? o->stride : 1, .attention = o && o->attention};
-    if (t->keep.stride > trace_layers(t))
-        t->keep.stride = trace_layers(t);
+    int stride = o && o->stride > 0 ? o->stride : 1;
+    stride = stride < trace_layers(t) ? stride : trace_layers(t);
+    trace_set_keep(t, (struct keep){stride, o && o->attention});
     t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;

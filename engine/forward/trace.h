@@ -78,8 +78,9 @@ struct trace {
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
-    /* For another thread to look at while this one computes: blocks x positions that are done,
-     * and the position that the motion goes to (0: nobody said). */
+    /* For another thread to look at while this one computes: what is kept, blocks x positions that
+     * are done, and the position that the motion goes to (0: nobody said). */
+    _Atomic(struct keep) keep_now;
     atomic_long work_done;
     atomic_int work_goal;
 };

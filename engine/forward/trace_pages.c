@@ -3,6 +3,12 @@
 #include "engine/forward/trace_parts.h"
 #include "engine/model/plan.h"
 
+void trace_set_keep(struct trace *t, struct keep keep)
+{
+    t->keep = keep;
+    atomic_store(&t->keep_now, keep);
+}
+
 bool trace_kept(const struct trace *t, int layer)
 {
     return keep_residual(&t->sizes, t->keep, layer);
@@ -63,7 +69,7 @@ static bool thin(struct trace *t)
                         t->checkpoint_bytes[i], bytes))
             t->checkpoint_bytes[i] = bytes;
     }
-    t->keep = less;
+    trace_set_keep(t, less);
     t->z_from = t->n_pages;
     return true;
 }

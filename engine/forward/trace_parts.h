@@ -9,6 +9,8 @@ int trace_layers(const struct trace *t);
 
 /* ---- pages and checkpoints (trace_pages.c) ---- */
 
+/* From now on. */
+void trace_set_keep(struct trace *t, struct keep keep);
 /* Whether the residual before a layer is kept. */
 bool trace_kept(const struct trace *t, int layer);
 /* The nearest kept layer at or below, or 0, which the prelude gives. */

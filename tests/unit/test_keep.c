@@ -1,6 +1,6 @@
 /* test_keep.c - what a run keeps to recompute values from: the order in which less is kept, where
  * it lies in a page, what the plan makes of it, and a session that does as planned. */
-#include "engine/debug/session.h"
+#include "engine/debug/command.h"
 #include "engine/forward/vm.h"
 #include "engine/model/plan.h"
 #include "tests/support/far.h"
@@ -172,10 +172,39 @@ static void run(struct session *s, int n, struct error *err)
         fail_msg("%s", err->text);
 }
 
+static bool hear(void *context, const char *s, size_t n, struct error *err)
+{
+    struct text *said = context;
+    text_add_bytes(said, s, n);
+    return text_ok(said, err);
+}
+
+/* What `info memory` says of it, as text and as JSON. */
+static void expect_told(struct session *s, bool json, const char *words)
+{
+    struct text said;
+    struct report report;
+    struct console console;
+    struct error err = {0};
+    text_init(&said, s->ledger, MEM_OTHER);
+    report_init(&report, s->ledger, json, hear, &said);
+    console_init(&console, s, &report);
+    if (!console_run(&console, "info memory", 11, &err) || !strstr(said.data, words))
+        fail_msg("%s: not in %s", words, err.code ? err.text : said.data);
+    console_fini(&console);
+    report_fini(&report);
+    text_fini(&said);
+}
+
 /* On a device in bf16 all three steps are there; each is taken for a budget in which it fits. */
 static void test_session(void **state)
 {
     static const struct keep steps[] = {{1, false}, {2, true}, {2, false}};
+    static const char *const said[] = {"(every layer)", "(every 2 layers, attention between)",
+                                       "(every 2 layers)"};
+    static const char *const said_json[] = {"\"checkpoint_attention\":false",
+                                            "\"checkpoint_attention\":true",
+                                            "\"checkpoint_attention\":false"};
     const int n = 128;
     (void)state;
     for (int i = 0; i < 3; i++) {
@@ -205,6 +234,9 @@ static void test_session(void **state)
         assert_int_equal(ledger_now(l, MEM_CHECKPOINTS, MEM_DEVICE),
                          (size_t)(n / KV_PAGE) * keep_bytes(&s.trace.sizes, steps[i]));
         assert_true(ledger_total(l) <= budget);
+        ledger_set_budget(l, 0);
+        expect_told(&s, false, said[i]);
+        expect_told(&s, true, said_json[i]);
         session_close(&s);
         assert_int_equal(ledger_close(l), 0);
     }
