@@ -337,12 +337,10 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
     return last;
 }
 
-/* What an op wrote, for the hooks. */
+/* What a watched op wrote, for the hooks. */
 static bool show(struct vm *vm, const struct vm_call *c, int i, struct error *err)
 {
     const struct op *op = &vm->model->program.ops[i];
-    if (op->out < 0 || !watched(c, i))
-        return true;
     struct op_view v = {.op = i,
                         .pos0 = c->pos0,
                         .n = c->n,
@@ -359,7 +357,7 @@ static bool load_z(struct vm *vm, const struct vm_call *c, int i, struct error *
     struct vm_call patched_already = *c;
     patched_already.patches = NULL;
     c->load(c->context, op->layer, c->pos0, c->n, vm_slot(vm, c->frame, op->out));
-    return show(vm, &patched_already, i, err);
+    return !watched(&patched_already, i) || show(vm, &patched_already, i, err);
 }
 
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
@@ -373,21 +371,22 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
             continue;
         if (c->interrupt && *c->interrupt)
             return error_set(err, ERR_INTERRUPTED, "stopped");
-        if (op->kind == OP_MIX && op->layer < c->given) {
-            if (!load_z(vm, c, i, err))
-                return false;
-            continue;
-        }
         if (op->kind >= OP_SCORES && op->kind <= OP_MIX) {
+            if (op->kind == OP_MIX && op->layer < c->given) {
+                if (!load_z(vm, c, i, err))
+                    return false;
+                continue;
+            }
             i = attention(vm, c, i, err);
             if (i < 0)
                 return false;
-            if (p->ops[i].kind != OP_MIX)
+            op = &p->ops[i];
+            if (op->kind != OP_MIX)
                 continue; /* its hooks were called tile by tile */
         } else if (!execute(vm, c, i, err)) {
             return false;
         }
-        if (!show(vm, c, i, err))
+        if (op->out >= 0 && watched(c, i) && !show(vm, c, i, err))
             return false;
     }
     return true;
