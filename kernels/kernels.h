@@ -239,11 +239,12 @@ struct backend {
                      const float *keys, const float *values);
 
     /* Rows [n, D] of positions pos0... to (save) or from pages of KV_PAGE positions, each
-     * [.., KV_PAGE, D] from `offset` bytes on. */
-    void (*rows_save)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      const float *rows);
-    void (*rows_load)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      float *rows);
+     * [.., KV_PAGE, D] of `kept` from `offset` bytes on: DTYPE_F32, or DTYPE_BF16, to which they
+     * are rounded (nearest, ties to even). */
+    void (*rows_save)(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, const float *rows);
+    void (*rows_load)(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, float *rows);
 
     /* Attention at positions pos0 .. pos0+n-1, whose keys are stored already.
      * S = pos0 + n; rows of scores and patterns are S long, [heads, n, S].

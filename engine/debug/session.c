@@ -27,7 +27,7 @@ static bool take_held(struct session *s, struct error *err)
     return true;
 }
 
-/* Chooses the checkpoint stride for a context that was asked for, refuses what cannot fit. */
+/* Chooses what checkpoints keep for a context that was asked for, refuses what cannot fit. */
 static bool plan(struct session *s, const struct session_options *o, struct trace_options *trace,
                  struct error *err)
 {
@@ -36,21 +36,22 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
     /* Without --ctx memory is taken as tokens come: the least that must fit is one page. */
     int n = trace->n_ctx > 0 && trace->n_ctx <= s->model.config.n_ctx ? trace->n_ctx : KV_PAGE;
     plan_make(&p, &s->model, n, chunk, ledger_total(s->ledger));
-    int stride = plan_stride(&p, n, s->budget);
-    if (stride == 0) {
-        char need[24], have[24], hint[80] = "";
-        int fit = plan_positions(&p, n, p.n_layers, s->budget);
+    struct keep keep = keep_from(&p.sizes, trace->stride), least = keep_least(&p.sizes);
+    keep.attention = keep.attention || trace->attention;
+    if (!plan_keep(&p, n, s->budget, &keep)) {
+        char need[24], have[24], words[64], hint[120] = "";
+        int fit = plan_positions(&p, n, least, s->budget);
         if (fit > 0)
-            snprintf(hint, sizeof hint, "; fits with --ctx %d, with checkpoints every %d layers",
-                     fit, p.n_layers);
+            snprintf(hint, sizeof hint, "; fits with --ctx %d, with checkpoints %s", fit,
+                     keep_words(least, words));
         return error_set(
             err, ERR_MEMORY,
             "%s with %d positions needs %s and the budget%s is %s%s (--plan tells more)",
-            s->model.name, n, mem_format(plan_bytes(&p, n, p.n_layers), need),
+            s->model.name, n, mem_format(plan_bytes(&p, n, least), need),
             o->budget ? " (--mem)" : "", mem_format(s->budget, have), hint);
     }
-    if (trace->stride == 0)
-        trace->stride = stride;
+    trace->stride = keep.stride;
+    trace->attention = keep.attention;
     /* What is mapped is not counted against it; a device's copy is. */
     ledger_set_budget(s->ledger, s->backend->device ? s->budget : s->budget - p.weights);
     return true;

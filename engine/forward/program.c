@@ -55,12 +55,21 @@ int program_section(const struct program *p, int op)
     return l < 0 ? p->n_layers : l;
 }
 
-void program_need(const struct program *p, int from, int target, bool stored, bool *need)
+int program_mix(const struct program *p, int layer)
+{
+    int i = p->block_op[layer];
+    while (p->ops[i].kind != OP_MIX)
+        i++;
+    return i;
+}
+
+void program_need(const struct program *p, int from, int target, bool stored, int given, bool *need)
 {
     memset(need, 0, (size_t)p->n_ops * sizeof *need);
     need[target] = true;
     for (int i = target; i >= from; i--) {
-        if (!need[i])
+        enum op_kind kind = p->ops[i].kind;
+        if (!need[i] || (kind == OP_MIX && p->ops[i].layer < given))
             continue;
         for (int k = 0; k < 2; k++) {
             int slot = p->ops[i].in[k];
@@ -76,7 +85,6 @@ void program_need(const struct program *p, int from, int target, bool stored, bo
                     break;
             }
         }
-        enum op_kind kind = p->ops[i].kind;
         if (!stored && (kind == OP_SCORES || kind == OP_MIX))
             for (int j = i - 1; j >= from && p->ops[j].layer == p->ops[i].layer; j--)
                 if (p->ops[j].kind == OP_STORE)

@@ -22,9 +22,10 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
                          o->n_ctx, t->n_ctx);
     if (o && o->n_ctx > 0)
         t->n_ctx = o->n_ctx;
-    t->stride = o && o->stride > 0 ? o->stride : 1;
-    if (t->stride > trace_layers(t))
-        t->stride = trace_layers(t);
+    t->sizes = keep_sizes(m);
+    int stride = o && o->stride > 0 ? o->stride : 1;
+    stride = stride < trace_layers(t) ? stride : trace_layers(t);
+    trace_set_keep(t, (struct keep){stride, o && o->attention});
     t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;
@@ -202,6 +203,22 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
     atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
 }
 
+/* Runs a block for the frame's rows, and keeps its z. */
+static bool run_block(struct trace *t, struct vm_call *c, int layer, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    c->from = p->block_op[layer];
+    if (keep_attention(&t->sizes, t->keep, layer)) {
+        c->to = program_mix(p, layer);
+        if (!vm_run(t->vm, c, err))
+            return false;
+        trace_save_z(t, layer, c->pos0, c->n, vm_slot(t->vm, c->frame, p->ops[c->to].out));
+        c->from = c->to + 1;
+    }
+    c->to = p->block_op[layer + 1] - 1;
+    return vm_run(t->vm, c, err);
+}
+
 void trace_aim(struct trace *t, int n)
 {
     if (atomic_load(&t->work_goal) < n)
@@ -236,9 +253,8 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         if (!trace_enter(t, &c, first, err))
             return false;
         for (int l = first; l < layer; l++) {
-            c.from = p->block_op[l];
-            c.to = p->block_op[l + 1] - 1;
-            if (!vm_run(t->vm, &c, err))
+            c.again = t->done[l + 1] >= pos0 + rows; /* only to come to what is above */
+            if (!run_block(t, &c, l, err))
                 return false;
             leave_block(t, &c, l + 1);
         }
@@ -340,6 +356,9 @@ bool trace_step(struct trace *t, int last, struct error *err)
             leave_block(t, &c, l);
         if (!vm_run(t->vm, &c, err))
             return false;
+        const struct op *op = &p->ops[t->pc];
+        if (op->kind == OP_MIX && keep_attention(&t->sizes, t->keep, l))
+            trace_save_z(t, l, pos, 1, vm_slot(t->vm, c.frame, op->out));
     }
     if (t->pc > end) {
         leave_block(t, &c, p->n_layers);

@@ -1,16 +1,18 @@
 /* trace.h - what a run leaves behind, and every value of it on demand.
  *
- * Token ids, pages of keys and values, and checkpoints of the residual stream. A forward
- * pass is pure, so any value at any computed (position, site) is recomputed from these, for
- * just the rows asked for, with the same bits.
+ * Token ids, pages of keys and values, and checkpoints (keep.h). A forward pass is pure, so any
+ * value at any computed (position, site) is recomputed from these, for just the rows asked for,
+ * with the same bits.
  *
  * Memory: pages of KV_PAGE positions, all layers in one block; checkpoints in pages of the
  * same length. done[l] is the number of leading positions whose residual before block l is
- * known (l = L: after the last block); it never grows with l.
+ * known (l = L: after the last block); it never grows with l. So far are the residual that is kept
+ * before block l, and z that is kept of block l - 1, the run's.
  */
 #ifndef MIDPASS_TRACE_H
 #define MIDPASS_TRACE_H
 
+#include "engine/forward/keep.h"
 #include "engine/model/model.h"
 
 #include <stdatomic.h>
@@ -18,9 +20,10 @@
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
 struct trace_options {
-    int n_ctx;  /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
-    int stride; /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
-    int chunk;  /* positions that a prompt runs in at once; 0: what the backend likes */
+    int n_ctx;      /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
+    int stride;     /* checkpoint every stride-th layer; 0: 1. Less is kept when memory is short. */
+    bool attention; /* keep z between */
+    int chunk;      /* positions that a prompt runs in at once; 0: what the backend likes */
     enum rope_regime regime;
 };
 
@@ -56,26 +59,28 @@ struct trace {
     struct backend *backend;
     int32_t *ids; /* host */
     int n_ids, room_ids;
-    int n_ctx;  /* the cap in force */
-    int stride; /* checkpoints kept at layers 1..L with l % stride == 0, and at L */
+    int n_ctx;        /* the cap in force */
+    struct keep keep; /* what there is in checkpoints */
+    struct keep_sizes sizes;
     int chunk;
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
     int *done;               /* [L + 1] */
-    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; and the
-     * residuals of the kept layers, [kept layers, KV_PAGE, D]. */
+    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; checkpoints. */
     void **kv_pages, **checkpoint_pages;
     size_t *checkpoint_bytes; /* of each page */
     int n_pages, room_pages;
-    struct hooks hooks;      /* patches: applied in every run and every recomputation */
+    int z_from;         /* the first page that has z, where that is kept: those before are older */
+    struct hooks hooks; /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
     volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
     unsigned long changes; /* so far: values that were known, and are not, or are others now */
-    /* For another thread to look at while this one computes: blocks x positions that are done,
-     * and the position that the motion goes to (0: nobody said). */
+    /* For another thread to look at while this one computes: what is kept, blocks x positions that
+     * are done, and the position that the motion goes to (0: nobody said). */
+    _Atomic(struct keep) keep_now;
     atomic_long work_done;
     atomic_int work_goal;
 };

@@ -40,6 +40,20 @@ size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_k
     return (size_t)n * (size_t)t->model->program.ops[op].width;
 }
 
+/* The blocks below this one have their z kept, as far as op's value needs it: all that lie between
+ * the checkpoint and op's own block, and that one where op is behind its z. Whoever asks for z
+ * itself gets it as it was, not rounded. */
+static int z_given(const struct trace *t, int op, int section, int pos0)
+{
+    if (!t->keep.attention || pos0 / KV_PAGE < t->z_from)
+        return 0;
+    if (!keep_attention(&t->sizes, t->keep, section))
+        return section;
+    int mix = program_mix(&t->model->program, section);
+    bool behind = op > mix || (op == mix && t->sizes.z_dtype == DTYPE_F32);
+    return behind ? section + 1 : section;
+}
+
 bool trace_prepare(struct trace *t, int op, int pos0, int n, bool *need, struct vm_call *c,
                    struct error *err)
 {
@@ -54,14 +68,17 @@ bool trace_prepare(struct trace *t, int op, int pos0, int n, bool *need, struct 
     c->need = need;
     c->to = op;
     if (section < 0) {
-        program_need(p, 0, op, true, need);
+        program_need(p, 0, op, true, 0, need);
         return true;
     }
     int base = trace_nearest_kept(t, section);
     if (!trace_enter(t, c, base, err))
         return false;
     int above = section < trace_layers(t) ? section + 1 : section;
-    program_need(p, p->block_op[base], op, pos0 + n <= t->done[above], need);
+    c->given = z_given(t, op, section, pos0);
+    c->load = trace_load_z;
+    c->context = t;
+    program_need(p, p->block_op[base], op, pos0 + n <= t->done[above], c->given, need);
     /* Where hook_result is patched attn_out, the op behind it, takes up the change. */
     for (int i = p->block_op[base]; t->hooks.watch && i < op; i++)
         if (p->ops[i].kind == OP_RESULT && t->hooks.watch[i] && need[i + 1])

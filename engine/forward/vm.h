@@ -56,6 +56,10 @@ struct vm_call {
     void *const *kv_pages;
     bool long_regime;
     const bool *need; /* [n_ops] or NULL: all but the lazy */
+    /* z of the blocks below `given` is loaded where it is needed, patched as it was in the run. */
+    int given;
+    void (*load)(void *context, int layer, int pos0, int n, float *z);
+    void *context;
     int head0, heads; /* of scores and softmax, where the stretch ends at one; 0: all */
     bool again;       /* these rows were run before, and only somebody looks: see op_view */
     const struct hooks *patches; /* may be NULL */

@@ -19,6 +19,12 @@ struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *page
                             .d_head = m->config.d_head};
 }
 
+float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
+{
+    const struct slot *s = &vm->model->program.slots[slot];
+    return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
+}
+
 bool vm_renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
 {
     if (floats <= *room)

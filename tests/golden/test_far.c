@@ -99,7 +99,7 @@ static void logits_stay(const char *name)
     struct side far;
     struct backend *b = far_open(1);
     assert_non_null(b);
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, side_any);
     const struct config *c = &far.session.model.config;
     size_t row = sizeof(struct best_row), entry = sizeof(struct best_entry);
     size_t residual = (size_t)c->d_model * sizeof(float), layers = (size_t)c->n_layers;
@@ -130,16 +130,18 @@ static void words_alike(struct side *cpu, struct side *far, const char *name)
         side_alike(cpu, far, told[i], name);
 }
 
-static void compare(const char *name, int chunk, int stride)
+/* The two may keep different things. */
+static void compare(const char *name, int chunk, struct keep cpu_keep, struct keep far_keep)
 {
     struct side cpu, far;
     struct backend *b = far_open(1);
     assert_non_null(b);
-    side_open(&cpu, name, NULL, chunk, stride);
-    side_open(&far, name, b, chunk, stride);
+    side_open(&cpu, name, NULL, chunk, cpu_keep);
+    side_open(&far, name, b, chunk, far_keep);
     int answered = 0;
     char where[100];
-    snprintf(where, sizeof where, "%s, chunks of %d, stride %d", name, chunk, stride);
+    snprintf(where, sizeof where, "%s, chunks of %d, stride %d%s", name, chunk, far_keep.stride,
+             far_keep.attention ? " with z" : "");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         side_alike(&cpu, &far, lines[i], where);
         answered += cpu.err.code == ERR_NONE;
@@ -158,8 +160,10 @@ static void compare(const char *name, int chunk, int stride)
 
 static void test_model(void **state)
 {
-    compare(*state, 512, 0);
-    compare(*state, 7, 2);
+    const struct keep half = {2, false}, half_z = {2, true};
+    compare(*state, 512, side_any, side_any);
+    compare(*state, 7, half, half);
+    compare(*state, 5, side_any, half_z);
     logits_stay(*state);
 }
 

@@ -47,8 +47,8 @@ static void conditions_alike(const char *name, int chunk)
     struct backend *b = far_open(1);
     assert_non_null(b);
     far_unguard();
-    side_open(&cpu, name, NULL, chunk, 0);
-    side_open(&far, name, b, chunk, 0);
+    side_open(&cpu, name, NULL, chunk, side_any);
+    side_open(&far, name, b, chunk, side_any);
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++)
         stop_alike(&cpu, &far, name, conditions[i]);
     /* NaNs where no condition looks: among scores, and hidden by a patch of what they make. */
@@ -77,7 +77,7 @@ static void armed_is_cheap(const char *name)
     size_t bytes[2];
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, side_any);
     side_say(&far, "ids 3 1 4 1 5 9 2 6");
     int layers = far.session.model.config.n_layers, armed = 0;
     static const char *const sites[] = {"z", "attn_out", "mlp_out", "resid_post", "q"};
@@ -113,7 +113,7 @@ static void nan_is_measured(const char *name)
     size_t before, after, each = sizeof(struct best_row) + sizeof(struct best_entry);
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, side_any);
     const struct program *p = &far.session.model.program;
     for (int op = 0; op < p->n_ops; op++) {
         const struct op *o = &p->ops[op];
@@ -142,7 +142,7 @@ static void unmeasured_is_fetched(const char *name)
     size_t bytes[2];
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 0, 0);
+    side_open(&far, name, b, 0, side_any);
     side_say(&far, "ids 3 1 4 1 5 9 2 6 5 3 5 8 9 7 9 3 2 3 8 4");
     side_say(&far, "break 0.attn_out if .[3] > 1e9");
     far_count(&reads[0], &bytes[0]);
@@ -256,8 +256,8 @@ static void changes_alike(const char *name, struct backend *b, int chunk)
     struct side anew, other;
     if (b)
         far_unguard();
-    side_open(&anew, name, NULL, chunk, 0);
-    side_open(&other, name, b, chunk, 0);
+    side_open(&anew, name, NULL, chunk, side_any);
+    side_open(&other, name, b, chunk, side_any);
     for (size_t i = 0; i < sizeof armed / sizeof *armed; i++)
         for (size_t k = 0; k < sizeof changes / sizeof *changes; k++)
             change_alike(&anew, &other, i, k);
@@ -290,7 +290,7 @@ static void whole_chunks(const char *name)
     struct backend *b = far_open(1);
     assert_non_null(b);
     far_unguard();
-    side_open(&far, name, b, 8, 0);
+    side_open(&far, name, b, 8, side_any);
     int all = far.session.model.config.n_layers;
     side_say(&far, prompts[0]); /* of 22 */
     for (int i = 0; i < 20; i++)

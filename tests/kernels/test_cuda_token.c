@@ -246,7 +246,7 @@ static void block_run(struct block *b, int pos, const float *x, const float *y, 
         gpu->angles(gpu, b->frequencies, s->r, 1.0f, pos, 1, b->at[ANGLES]);
     gpu->add(gpu, b->at[X], b->at[Y], b->at[SUM], d);
     seen(b, SUM);
-    gpu->rows_save(gpu, kept, 0, s->d, pos, 1, b->at[SUM]);
+    gpu->rows_save(gpu, kept, 0, DTYPE_F32, s->d, pos, 1, b->at[SUM]);
     seen(b, PAGE);
     if (s->centred) {
         gpu->center(gpu, b->at[SUM], b->at[CENTRED], 1, s->d);

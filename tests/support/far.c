@@ -53,6 +53,11 @@ void far_unguard(void)
     }
 }
 
+void far_round(void)
+{
+    far.dtype = DTYPE_BF16;
+}
+
 /* ---- memory ---- */
 
 static void *far_alloc(struct backend *b, size_t bytes)
@@ -218,10 +223,30 @@ FAR(gain,
     (struct backend * b, const float *x, const float *gain, const float *bias, float *out, int n,
      int d),
     x, gain, bias, out, n, d)
-FAR(matmul,
-    (struct backend * b, const float *x, size_t x_stride, const struct matrix *w, const float *bias,
-     float *out, size_t out_stride, int n, struct workspace work),
-    x, x_stride, w, bias, out, out_stride, n, work)
+static void far_matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                       const float *bias, float *out, size_t out_stride, int n,
+                       struct workspace work)
+{
+    float *rows = NULL;
+    enter();
+    if (b->dtype == DTYPE_BF16) {
+        size_t width = (size_t)w->n_in;
+        rows = malloc((size_t)n * width * sizeof *rows);
+        if (!rows)
+            abort();
+        for (size_t r = 0; r < (size_t)n; r++)
+            for (size_t i = 0; i < width; i++) {
+                uint16_t bits = dtype_to_bf16(x[r * x_stride + i]);
+                rows[r * width + i] = dtype_load(DTYPE_BF16, &bits);
+            }
+        x = rows;
+        x_stride = width;
+    }
+    near->matmul(near, x, x_stride, w, bias, out, out_stride, n, work);
+    leave();
+    free(rows);
+}
+
 FAR(angles,
     (struct backend * b, const float *inv_freq, int r, float scale, int pos0, int n, float *out),
     inv_freq, r, scale, pos0, n, out)
@@ -240,12 +265,13 @@ FAR(kv_store,
      const float *values),
     kv, pos0, n, keys, values)
 FAR(rows_save,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n,
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
      const float *rows),
-    pages, offset, d, pos0, n, rows)
+    pages, offset, kept, d, pos0, n, rows)
 FAR(rows_load,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
-    pages, offset, d, pos0, n, rows)
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
+     float *rows),
+    pages, offset, kept, d, pos0, n, rows)
 FAR(scores,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, int head0, int heads, float *out),

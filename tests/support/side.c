@@ -12,7 +12,7 @@ static bool take(void *context, const char *s, size_t n, struct error *err)
     return text_ok(said, err);
 }
 
-void side_open(struct side *s, const char *name, struct backend *b, int chunk, int stride)
+void side_open(struct side *s, const char *name, struct backend *b, int chunk, struct keep keep)
 {
     char path[300];
     memset(s, 0, sizeof *s);
@@ -23,7 +23,8 @@ void side_open(struct side *s, const char *name, struct backend *b, int chunk, i
                                 .budget = (size_t)64 << 20,
                                 .backend = b,
                                 .trace.chunk = chunk,
-                                .trace.stride = stride};
+                                .trace.stride = keep.stride,
+                                .trace.attention = keep.attention};
     if (!session_open(&s->session, s->ledger, path, &o, &s->err))
         fail_msg("%s", s->err.text);
     text_init(&s->said, s->ledger, MEM_OTHER);

@@ -13,9 +13,11 @@ struct side {
     struct error err;
 };
 
-/* A golden checkpoint on a backend (NULL: the CPU), with chunks and a stride as trace_options has
- * them. What cannot be opened fails the test, and so does what closing leaves behind. */
-void side_open(struct side *s, const char *name, struct backend *b, int chunk, int stride);
+static const struct keep side_any = {0, false}; /* as memory allows */
+
+/* A golden checkpoint on a backend (NULL: the CPU), with chunks and what is kept as trace_options
+ * has them. What cannot be opened fails the test, and so does what closing leaves behind. */
+void side_open(struct side *s, const char *name, struct backend *b, int chunk, struct keep keep);
 void side_close(struct side *s);
 /* What a line makes it say, an error too (s->err); valid until the next. */
 const char *side_say(struct side *s, const char *line);
