@@ -176,6 +176,8 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
     prelude.to = p->block_op[0] - 1;
     prelude.need = NULL;
     bool tail = layer == trace_layers(t);
+    bool there = tail && c->frame->last == c->pos0 + 1; /* where the run has just left it */
+    c->frame->last = 0;
     for (prelude.from = 0; prelude.from <= prelude.to; prelude.from++) {
         /* Behind a checkpoint only the angles are still read, behind the last block nothing. */
         if (tail || (layer > 0 && p->ops[prelude.from].kind != OP_ANGLES))
@@ -185,7 +187,7 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
         if (!vm_run(t->vm, &one, err))
             return false;
     }
-    if (layer > 0)
+    if (layer > 0 && !there)
         trace_move_checkpoint(t, layer, c->pos0, c->n,
                               vm_slot(t->vm, c->frame, p->block_slot[layer]), false);
     return true;
@@ -258,8 +260,10 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
                 return false;
             leave_block(t, &c, l + 1);
         }
-        if (layer == trace_layers(t))
+        if (layer == trace_layers(t)) {
             t->pc = 0;
+            f->last = rows == 1 ? pos0 + 1 : 0;
+        }
         if (!vm_tell(t->vm, c.tap, err))
             return false;
         /* For one row alone a device is not waited for here: see trace_sync. */

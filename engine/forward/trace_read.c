@@ -68,6 +68,7 @@ bool trace_prepare(struct trace *t, int op, int pos0, int n, bool *need, struct 
     c->need = need;
     c->to = op;
     if (section < 0) {
+        f->last = 0;
         program_need(p, 0, op, true, 0, need);
         return true;
     }

@@ -15,7 +15,8 @@ struct frame {
     size_t room; /* floats */
     float *wide;
     size_t wide_room;
-    int n; /* rows of the present contents */
+    int n;    /* rows of the present contents */
+    int last; /* 0, or one behind the position of which the only row is the last block's residual */
     /* hook_result as it was before a patch, [n, H, D], host memory, until attn_out takes up the
      * difference. */
     float *before;

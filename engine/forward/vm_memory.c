@@ -55,8 +55,11 @@ bool vm_renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct
 
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err)
 {
+    const float *before = f->slots;
     if (!vm_renew(vm, &f->slots, &f->room, width * (size_t)n, err))
         return false;
+    if (f->slots != before || f->n != n)
+        f->last = 0;
     f->n = n;
     return true;
 }

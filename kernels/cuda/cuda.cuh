@@ -194,6 +194,8 @@ void queue_close(struct cuda *c);
 void queue_norm(struct cuda *c, const struct norm_job *j);
 void queue_products(struct cuda *c, const struct product_job *j);
 void queue_attention(struct cuda *c, const struct attention_stage *s);
+/* Whether the row, z of the attention that was queued last, is kept there with it. */
+bool queue_save(struct cuda *c, const float *rows, int width, void *to, enum dtype kept);
 /* Whether the rows are measured with what is queued; if not, nobody has taken them. */
 bool queue_measure(struct cuda *c, const struct measure_job *j);
 /* Whether something is to be measured, behind what waits, that lies there. */

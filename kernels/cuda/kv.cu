@@ -122,8 +122,11 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, enum
                       int pos0, int n, const float *rows)
 {
     struct cuda *c = cuda_of(b);
-    if (n == 1 && kept == DTYPE_F32 &&
-        join_save(c, (char *)pages[pos0 / KV_PAGE] + offset, d, pos0 % KV_PAGE, rows))
+    void *page = n == 1 ? (char *)pages[pos0 / KV_PAGE] + offset : NULL;
+    int at = pos0 % KV_PAGE;
+    size_t each = kept == DTYPE_BF16 ? sizeof(bf16) : sizeof(float);
+    if (page && ((kept == DTYPE_F32 && join_save(c, page, d, at, rows)) ||
+                 queue_save(c, rows, d, (char *)page + (size_t)at * (size_t)d * each, kept)))
         return;
     move_rows<true>(c, pages, offset, kept, d, pos0, n, (float *)rows, "keeping rows");
 }

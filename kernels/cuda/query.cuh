@@ -287,7 +287,7 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
         mix = warps_mixed(room, h, tid, &most, &sum);
     if (s.splits == 1) {
         if (tid < h)
-            s.z[head * h + tid] = mix * __frcp_rn(sum);
+            z_write(s.z, s.kept, s.narrowed, head * h + tid, mix * __frcp_rn(sum));
         return;
     }
     int stride = PART_FLOATS(h);
@@ -312,7 +312,7 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
     if (!room->last || tid >= h)
         return;
     __threadfence();
-    s.z[head * h + tid] = parts_mixed(parts, s.splits, h, tid);
+    z_write(s.z, s.kept, s.narrowed, head * h + tid, parts_mixed(parts, s.splits, h, tid));
 }
 
 #endif

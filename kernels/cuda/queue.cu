@@ -222,7 +222,7 @@ static void open_attention(struct queue *q, struct product_stage *s)
             return;
     a->open = true;
     s->mixed = true;
-    s->mix = {a->partial, a->z, H, h, a->splits};
+    s->mix = {a->partial, a->z, a->kept, H, h, a->splits, a->narrowed};
 }
 
 void queue_products(struct cuda *c, const struct product_job *j)
@@ -275,6 +275,21 @@ void queue_attention(struct cuda *c, const struct attention_stage *s)
     q->token.d_head = s->a.d_head;
     if (s->keys)
         q->position = s->pos;
+}
+
+bool queue_save(struct cuda *c, const float *rows, int width, void *to, enum dtype kept)
+{
+    struct queue *q = c->queue;
+    if (!q || c->failed || c->waiting.kind != NOTHING || q->token.n == 0)
+        return false;
+    struct stage *last = &q->token.at[q->token.n - 1];
+    struct attention_stage *a = &last->attention;
+    if (last->kind != STAGE_ATTENTION || a->z != rows || a->kept ||
+        a->a.n_heads * a->a.d_head != width)
+        return false;
+    a->kept = to;
+    a->narrowed = kept == DTYPE_BF16;
+    return true;
 }
 
 /* ---- measures -------------------------------------------------------------------------------- */

@@ -16,7 +16,9 @@
 struct mix_job {
     const float *partial;
     float *z;
+    void *kept; /* z once more, in the keys' type if `narrowed`; or NULL */
     int n_heads, d_head, splits;
+    bool narrowed;
 };
 
 /* One row times matrices that lie alike: element (o, k) of one is at data + o / group *
@@ -54,6 +56,8 @@ struct attention_stage {
     unsigned *arrived;
     int pos, splits, each; /* each: keys of a part, its own not counted */
     bool open;             /* the parts are put together by whoever reads them */
+    void *kept;            /* as in mix_job */
+    bool narrowed;
 };
 
 /* The outputs of a unit; the second is the first again where there is none. */
@@ -98,6 +102,16 @@ __device__ static __forceinline__ struct stretch stretch_of(const struct attenti
 
 /* Barriers of a block, beside that of all its threads. */
 enum { CONSUMERS_BARRIER = 1, SEEKERS_BARRIER, STAGE_BARRIER };
+
+/* z's element i, for good. */
+__device__ static __forceinline__ void z_write(float *z, void *kept, bool narrowed, int i, float x)
+{
+    z[i] = x;
+    if (kept && narrowed)
+        ((bf16 *)kept)[i] = narrow<bf16>(x);
+    else if (kept)
+        ((float *)kept)[i] = x;
+}
 
 /* Waits for N threads that all come here, whole warps: of the block, if N is 0. */
 template <int ID, int N> __device__ static __forceinline__ void threads_wait()

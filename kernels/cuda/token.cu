@@ -322,8 +322,12 @@ __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float 
             float inverse = __frcp_rn(all);
             z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
             int g = first + i * CONSUMERS;
-            if (blockIdx.x == 0)
-                row_store<true>(j.z, g, j.n_heads * h, z);
+            if (blockIdx.x == 0) {
+                z_write(j.z, j.kept, j.narrowed, 4 * g, z.x);
+                z_write(j.z, j.kept, j.narrowed, 4 * g + 1, z.y);
+                z_write(j.z, j.kept, j.narrowed, 4 * g + 2, z.z);
+                z_write(j.z, j.kept, j.narrowed, 4 * g + 3, z.w);
+            }
             if (ROUND)
                 row_round(rounds, g, z);
             else
