@@ -41,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 4 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 5 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -127,6 +127,7 @@ struct backend_options {
     int device;       /* which GPU, from 0 */
     enum dtype dtype; /* of a device: DTYPE_F32 or DTYPE_BF16 */
     bool exact;       /* of a device: see struct backend */
+    bool plain; /* of a device: without what only the newest ones can (same bits; for tests) */
 };
 
 /* What can be said of a row of numbers without showing it. Sums are of its finite elements, in
@@ -135,6 +136,23 @@ struct measures {
     double sum, squares;
     float most, least;
     int32_t odd, unused;
+};
+
+#define BEST_MOST 64 /* of a row's best that are asked for at a time */
+
+/* What a choice among a row's elements takes, beside the best of them. */
+struct best_row {
+    double sum; /* of exp(x - most) over what is no NaN, to 1 part in 2^21; of no use unless most is
+                 * finite */
+    float most; /* the largest, NaN passed by; -inf of none */
+    int32_t n_nan, n_above, n_below; /* NaN, inf, -inf */
+    int32_t ahead;                   /* elements that are better than the target */
+    float target;                    /* the target itself */
+};
+
+struct best_entry {
+    int32_t at; /* in its row; -1: the row has no more */
+    float value;
 };
 
 /* Scratch for one call, given by the caller (and counted there). */
@@ -158,6 +176,7 @@ struct backend {
     /* Of a device: how many ops behind one may run with it, if their memory is apart; 2 at least,
      * so that a query outlives its pattern. */
     int together;
+    size_t held; /* bytes of host memory that it keeps for itself: whoever opens it counts them */
     void *state;
 
     void (*close)(struct backend *b);
@@ -220,11 +239,12 @@ struct backend {
                      const float *keys, const float *values);
 
     /* Rows [n, D] of positions pos0... to (save) or from pages of KV_PAGE positions, each
-     * [.., KV_PAGE, D] from `offset` bytes on. */
-    void (*rows_save)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      const float *rows);
-    void (*rows_load)(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      float *rows);
+     * [.., KV_PAGE, D] of `kept` from `offset` bytes on: DTYPE_F32, or DTYPE_BF16, to which they
+     * are rounded (nearest, ties to even). */
+    void (*rows_save)(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, const float *rows);
+    void (*rows_load)(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, float *rows);
 
     /* Attention at positions pos0 .. pos0+n-1, whose keys are stored already.
      * S = pos0 + n; rows of scores and patterns are S long, [heads, n, S].
@@ -263,6 +283,15 @@ struct backend {
 
     /* p = softmax(x) of each row of x[n, D], as softmax above. out may be x. */
     void (*probabilities)(struct backend *b, const float *x, float *out, int n, int d);
+
+    /* Of a device; NULL: whoever asks looks at the rows himself. rows[n], and best[n, k], k up to
+     * BEST_MOST, of the rows of x[n, D]: the larger is better, of equals the lower index (-0 is
+     * +0), NaN worst. targets [n], host: an element of each row whose place is told; -1: none
+     * (then ahead and target are left open). A row's results do not depend on n. */
+    void (*best)(struct backend *b, const float *x, int n, int d, const int32_t *targets, int k,
+                 struct best_row *rows, struct best_entry *best, struct workspace work);
+    /* Scratch for that. */
+    size_t (*best_workspace)(struct backend *b, int n, int d, int k);
 };
 
 /* Opens "cpu" or "cuda". NULL: why[] tells the user the reason. options may be NULL. */

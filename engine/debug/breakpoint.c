@@ -113,6 +113,7 @@ static bool trial_at(struct trial *t, struct breakpoints *b, struct session *s,
     scope->known = trial_known;
     scope->read = trial_read;
     scope->lens = trial_lens;
+    scope->standing = NULL;
     value_init(&v, b->ledger);
     bool ok = expr_eval(e, scope, &v, err) && (!condition || expr_truth(&v, &truth, err));
     value_fini(&v);
@@ -241,6 +242,7 @@ int breakpoints_add(struct breakpoints *b, struct session *s, const struct break
     }
     p->id = ++b->last_id;
     b->n++;
+    b->changes++;
     return p->id;
 }
 
@@ -253,14 +255,20 @@ struct breakpoint *breakpoints_find(const struct breakpoints *b, int id, struct 
     return NULL;
 }
 
+static void take_out(struct breakpoints *b, struct breakpoint *p)
+{
+    memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
+    b->n--;
+    b->changes++;
+}
+
 bool breakpoints_remove(struct breakpoints *b, int id, struct error *err)
 {
     struct breakpoint *p = breakpoints_find(b, id, err);
     if (!p)
         return false;
     drop(b, p);
-    memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
-    b->n--;
+    take_out(b, p);
     return true;
 }
 
@@ -271,8 +279,17 @@ void breakpoints_retire(struct breakpoints *b, int id)
         return;
     drop(b, &b->gone);
     b->gone = *p;
-    memmove(p, p + 1, (size_t)(&b->list[b->n] - (p + 1)) * sizeof *p);
-    b->n--;
+    take_out(b, p);
+}
+
+bool breakpoints_enable(struct breakpoints *b, int id, bool enabled, struct error *err)
+{
+    struct breakpoint *p = breakpoints_find(b, id, err);
+    if (!p)
+        return false;
+    p->enabled = enabled;
+    b->changes++;
+    return true;
 }
 
 const struct breakpoint *breakpoints_stopper(const struct breakpoints *b, int id)
@@ -318,6 +335,7 @@ bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, con
     }
     mem_free(b->ledger, p->text);
     p->text = told;
+    b->changes++;
     if (!text) {
         mem_free(b->ledger, p->condition);
         expr_close(p->expr);
@@ -365,9 +383,11 @@ void breakpoints_replace(struct breakpoints *b, struct breakpoints *from)
 {
     int last = b->last_id > from->last_id ? b->last_id : from->last_id;
     const struct variables *variables = b->variables;
+    unsigned long changes = b->changes + 1;
     breakpoints_fini(b);
     *b = *from;
     b->last_id = last;
+    b->changes = changes;
     b->variables = variables;
     *from = (struct breakpoints){0};
 }

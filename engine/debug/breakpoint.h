@@ -48,6 +48,7 @@ struct breakpoints {
     const struct variables *variables; /* for conditions; may be NULL */
     struct breakpoint *list;
     int n, room, last_id;
+    unsigned long changes;  /* so far, of what stands where and what it tests */
     struct breakpoint gone; /* the temporary one that stopped last; id 0: none did */
 };
 
@@ -78,6 +79,7 @@ void breakpoints_retire(struct breakpoints *b, int id);
 /* The breakpoint that stopped a motion (session.stopped_by), retired or not; NULL: deleted, or 0.
  */
 const struct breakpoint *breakpoints_stopper(const struct breakpoints *b, int id);
+bool breakpoints_enable(struct breakpoints *b, int id, bool enabled, struct error *err);
 /* Replaces the condition; NULL takes it away. */
 bool breakpoints_condition(struct breakpoints *b, struct session *s, int id, const char *text,
                            size_t n, int column, struct error *err);

@@ -1,7 +1,6 @@
 #include "engine/debug/catch.h"
 
 #include "engine/analysis/lens.h"
-#include "engine/analysis/top.h"
 #include "engine/debug/place.h"
 #include "engine/debug/session_scope.h"
 
@@ -128,18 +127,18 @@ static bool test_nan(struct session *s, int position, int op, bool *truth, struc
 /* ---- catch top1 ---- */
 
 /* The lens's best token of the residual before and behind a block. */
-static bool best_pair(struct session *s, int position, int op, struct top_entry best[2],
-                      struct error *err)
+static bool best_pair(struct session *s, int position, int op, bool probabilities,
+                      struct top_entry best[2], struct error *err)
 {
     const struct program *p = &s->model.program;
-    size_t D = (size_t)s->model.config.d_model, V = (size_t)s->model.config.n_vocab;
+    size_t D = (size_t)s->model.config.d_model;
     int before = program_find(p, SITE_RESID_PRE, p->ops[op].layer);
-    float *rows = mem_alloc_array(s->ledger, MEM_VIEWS, 2 * (D + V), sizeof *rows, err);
+    struct top_ask ask = {.n_best = 1, .probabilities = probabilities};
+    struct top_row found[2];
+    float *rows = mem_alloc_array(s->ledger, MEM_VIEWS, 2 * D, sizeof *rows, err);
     bool ok = rows && trace_read(&s->trace, before, position, 1, 0, 0, 0, rows, err) &&
               trace_read(&s->trace, op, position, 1, 0, 0, 0, rows + D, err) &&
-              lens_logits(&s->trace, rows, 2, rows + 2 * D, err);
-    for (size_t i = 0; ok && i < 2; i++)
-        top_tokens(rows + 2 * D + i * V, (int)V, 1, &best[i]);
+              lens_top(&s->trace, rows, 2, &ask, found, best, err);
     mem_free(s->ledger, rows);
     return ok;
 }
@@ -152,7 +151,7 @@ bool catch_test(struct session *s, const struct breakpoint *b, int position, int
         return test_watch(s, b, position, truth, err);
     if (b->kind == STOP_NAN)
         return test_nan(s, position, op, truth, err);
-    if (!best_pair(s, position, op, best, err))
+    if (!best_pair(s, position, op, false, best, err))
         return false;
     *truth = best[0].id != best[1].id;
     return true;
@@ -227,7 +226,7 @@ static bool report_top1(struct report *r, struct session *s, struct error *err)
     static const char *const tokens[] = {"old_token", "new_token"};
     static const char *const p[] = {"old_probability", "new_probability"};
     struct top_entry best[2];
-    if (!best_pair(s, s->position, s->op, best, err))
+    if (!best_pair(s, s->position, s->op, true, best, err))
         return false;
     if (r->json)
         report_string(r, "kind", "top1", 4);

@@ -3,7 +3,7 @@
 
 #include "engine/analysis/attribution.h"
 #include "engine/analysis/lens.h"
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 #include "engine/debug/place.h"
 #include "engine/debug/session_scope.h"
 
@@ -39,28 +39,27 @@ static bool read_token(struct console *c, struct arguments *a, int32_t *id, bool
     return false;
 }
 
-static bool read_logits(struct session *s, float *out, struct error *err)
-{
-    int op;
-    return session_find(s, SITE_LOGITS, 0, &op, err) && session_has(s, s->position, op, err) &&
-           trace_read(&s->trace, op, s->position, 1, 0, 0, 0, out, err);
-}
-
 /* ---- lens ---- */
 
 #define LENS_TOP 3
 
-static bool lens_line(struct console *c, const char *name, const float *logits, int32_t target,
-                      struct error *err)
+/* What the lens says at the cursor's position behind op. */
+static bool lens_at(struct session *s, int op, float *row, const struct top_ask *ask,
+                    struct top_row *found, struct top_entry *best, struct error *err)
+{
+    return session_has(s, s->position, op, err) &&
+           trace_read(&s->trace, op, s->position, 1, 0, 0, 0, row, err) &&
+           lens_top(&s->trace, row, 1, ask, found, best, err);
+}
+
+static bool lens_line(struct console *c, const char *name, const struct top_row *found,
+                      const struct top_entry *best, struct error *err)
 {
     struct report *r = c->report;
-    struct top_entry best[LENS_TOP];
-    int vocab = c->session->model.config.n_vocab;
     char why[80];
-    const char *trouble = top_trouble(logits, vocab, why);
-    int n = top_tokens(logits, vocab, LENS_TOP, best);
-    int rank = trouble ? -1 : top_rank(logits, vocab, target);
-    double p = trouble ? (double)NAN : exp((double)logits[target] - top_log_sum(logits, vocab));
+    const char *trouble = top_row_trouble(found, c->session->model.config.n_vocab, why);
+    int n = found->n_best;
+    double p = trouble ? (double)NAN : found->target.probability;
     if (r->json) {
         report_open(r, NULL, '{');
         report_string(r, "site", name, strlen(name));
@@ -69,7 +68,7 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
             report_null(r, "rank");
             report_string(r, "trouble", trouble, strlen(trouble));
         } else {
-            report_int(r, "rank", rank);
+            report_int(r, "rank", found->rank);
         }
         report_open(r, "top", '[');
         for (int i = 0; i < n; i++) {
@@ -86,7 +85,7 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
         text_printf(&r->text, "%-14s      nan      -  %s\n", name, trouble);
         return report_trickle(r, err);
     }
-    text_printf(&r->text, "%-14s %8.6f %6d  ", name, p, rank);
+    text_printf(&r->text, "%-14s %8.6f %6d  ", name, p, found->rank);
     for (int i = 0; i < n; i++) {
         text_add(&r->text, i ? "  " : "");
         if (!place_add_token(&r->text, c->session, best[i].id, err))
@@ -99,19 +98,20 @@ static bool lens_line(struct console *c, const char *name, const float *logits, 
 
 /* The lens over each layer's `site` at the cursor's position. */
 static bool lens_table(struct console *c, enum site site, int first, int last, int32_t target,
-                       float *row, float *logits, struct error *err)
+                       float *row, struct error *err)
 {
     struct session *s = c->session;
     struct report *r = c->report;
+    struct top_ask ask = {.n_best = LENS_TOP, .probabilities = true, .targets = &target};
     for (int l = first; l <= last; l++) {
+        struct top_row found;
+        struct top_entry best[LENS_TOP];
         char name[64];
         int op;
-        if (!session_find(s, site, l, &op, err) || !session_has(s, s->position, op, err) ||
-            !trace_read(&s->trace, op, s->position, 1, 0, 0, 0, row, err) ||
-            !lens_logits(&s->trace, row, 1, logits, err))
+        if (!session_find(s, site, l, &op, err) || !lens_at(s, op, row, &ask, &found, best, err))
             return false;
         site_short_name(site, l, name);
-        if (!lens_line(c, name, logits, target, err))
+        if (!lens_line(c, name, &found, best, err))
             return false;
     }
     if (!r->json)
@@ -150,16 +150,15 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
                         site_suffix(site));
     float *row =
         mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)s->model.config.d_model, sizeof *row, err);
-    float *logits = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
-    bool ok = row && logits;
+    bool ok = row != NULL;
     /* The token that the last of these layers says; one that says none is passed by. */
     for (int l = last; ok && target < 0 && l >= first; l--) {
+        struct top_ask ask = {.n_best = 1};
+        struct top_row found;
         struct top_entry best;
         char why[80];
-        ok = session_find(s, site, l, &op, err) && session_has(s, s->position, op, err) &&
-             trace_read(&s->trace, op, s->position, 1, 0, 0, 0, row, err) &&
-             lens_logits(&s->trace, row, 1, logits, err);
-        if (ok && !top_trouble(logits, vocab, why) && top_tokens(logits, vocab, 1, &best) == 1)
+        ok = session_find(s, site, l, &op, err) && lens_at(s, op, row, &ask, &found, &best, err);
+        if (ok && !top_row_trouble(&found, vocab, why))
             target = best.id;
     }
     if (ok && r->json) {
@@ -177,9 +176,8 @@ static bool run_lens(struct console *c, struct arguments *a, struct error *err)
         ok = place_add_token(&r->text, s, target, err);
         text_add(&r->text, ", its rank, and the best\n");
     }
-    ok = ok && lens_table(c, site, first, last, target, row, logits, err);
+    ok = ok && lens_table(c, site, first, last, target, row, err);
     mem_free(c->ledger, row);
-    mem_free(c->ledger, logits);
     return ok;
 }
 
@@ -270,33 +268,43 @@ static bool say_parts(struct console *c, struct part *parts, int n, double total
     return report_send(r, err);
 }
 
+static bool knows_logits(const struct session *s, int *op, struct error *err)
+{
+    return session_find(s, SITE_LOGITS, 0, op, err) && session_has(s, s->position, *op, err);
+}
+
+/* The best token of the logits at the cursor's position. */
+static bool best_here(struct session *s, int32_t *id, struct error *err)
+{
+    struct top_ask ask = {.n_best = 1};
+    struct top_row row;
+    struct top_entry best;
+    char why[80];
+    int op;
+    if (!knows_logits(s, &op, err) ||
+        !top_read(&s->trace, op, s->position, 1, &ask, &row, &best, err))
+        return false;
+    const char *trouble = top_row_trouble(&row, s->model.config.n_vocab, why);
+    *id = best.id;
+    return !trouble || error_set(err, ERR_STATE, "%s, so none is the best: name a token", trouble);
+}
+
 static bool run_dla(struct console *c, struct arguments *a, struct error *err)
 {
     struct session *s = c->session;
     int32_t ids[2] = {-1, -1};
     bool there[2], all = strcmp(a->format, "a") == 0;
-    int vocab = s->model.config.n_vocab, n = attribution_count(&s->model);
+    int n = attribution_count(&s->model), op;
     double total;
     if (!all && a->format[0])
         return error_at(err, ERR_USAGE, a->format_column, "dla knows the letter a: all parts");
     if (!read_token(c, a, &ids[0], &there[0], err) || !read_token(c, a, &ids[1], &there[1], err) ||
         !arguments_done(a, err))
         return false;
-    float *logits = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
     struct part *parts = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)n, sizeof *parts, err);
-    bool ok = logits && parts && read_logits(s, logits, err);
-    if (ok && !there[0]) {
-        struct top_entry best;
-        char why[80];
-        const char *trouble = top_trouble(logits, vocab, why);
-        if (trouble)
-            ok = error_set(err, ERR_STATE, "%s, so none is the best: name a token", trouble);
-        top_tokens(logits, vocab, 1, &best);
-        ids[0] = best.id;
-    }
+    bool ok = parts && (there[0] ? knows_logits(s, &op, err) : best_here(s, &ids[0], err));
     ok = ok && attribution_compute(&s->trace, s->position, ids[0], ids[1], parts, &total, err) &&
          say_parts(c, parts, n, total, ids[0], ids[1], all, err);
-    mem_free(c->ledger, logits);
     mem_free(c->ledger, parts);
     return ok;
 }

@@ -184,12 +184,9 @@ bool break_enable(struct console *c, struct arguments *a, bool enabled, struct e
 {
     int id = 0;
     do {
-        if (!read_number(a, "a breakpoint's number, or patch N,", 1, &id, err))
+        if (!read_number(a, "a breakpoint's number, or patch N,", 1, &id, err) ||
+            !breakpoints_enable(&c->session->breakpoints, id, enabled, err))
             return false;
-        struct breakpoint *b = breakpoints_find(&c->session->breakpoints, id, err);
-        if (!b)
-            return false;
-        b->enabled = enabled;
     } while (!arguments_end(a));
     return true;
 }

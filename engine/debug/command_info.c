@@ -244,11 +244,10 @@ static void memory_lines(struct console *c)
         text_printf(t, "device: %s free of %s\n", mem_format(available, now),
                     mem_format(total, peak));
     const struct trace *trace = &c->session->trace;
-    char every[32] = "every layer";
-    if (trace->stride > 1)
-        snprintf(every, sizeof every, "every %d layers", trace->stride);
+    char words[64];
     text_printf(t, "%d positions in pages of %d: K/V %s a page, checkpoints (%s) %s a page\n",
-                trace->n_ids, KV_PAGE, mem_format(trace_kv_page_bytes(trace), now), every,
+                trace->n_ids, KV_PAGE, mem_format(trace_kv_page_bytes(trace), now),
+                keep_words(trace->keep, words),
                 mem_format(trace_checkpoint_page_bytes(trace), peak));
 }
 
@@ -290,7 +289,8 @@ static bool info_memory(struct console *c, struct arguments *a, struct error *er
     report_int(r, "device_total", (long long)total);
     report_int(r, "kv_page", (long long)trace_kv_page_bytes(&c->session->trace));
     report_int(r, "checkpoint_page", (long long)trace_checkpoint_page_bytes(&c->session->trace));
-    report_int(r, "checkpoint_stride", c->session->trace.stride);
+    report_int(r, "checkpoint_stride", c->session->trace.keep.stride);
+    report_bool(r, "checkpoint_attention", c->session->trace.keep.attention);
     return report_end(r, err);
 }
 

@@ -1,7 +1,7 @@
 /* command_print.c - commands that show values. */
 #include "engine/debug/command_parts.h"
 
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 #include "engine/debug/place.h"
 #include "engine/debug/session_scope.h"
 
@@ -222,14 +222,13 @@ static bool add_entry(struct console *c, const struct top_entry *e, int rank, st
     return ok && report_trickle(r, err);
 }
 
-static bool list_top(struct console *c, const float *logits, struct top_entry *best, int n,
+static bool list_top(struct console *c, const struct top_row *row, const struct top_entry *best,
                      struct error *err)
 {
     struct report *r = c->report;
     struct session *s = c->session;
     char why[80];
-    const char *trouble = top_trouble(logits, s->model.config.n_vocab, why);
-    n = top_tokens(logits, s->model.config.n_vocab, n, best);
+    const char *trouble = top_row_trouble(row, s->model.config.n_vocab, why);
     if (r->json) {
         report_begin(r, "cmd", "top");
         report_int(r, "position", s->position);
@@ -246,7 +245,7 @@ static bool list_top(struct console *c, const float *logits, struct top_entry *b
         }
         text_add(&r->text, ":\nrank  probability  logit      id  token\n");
     }
-    for (int i = 0; i < n; i++)
+    for (int i = 0; i < row->n_best; i++)
         if (!add_entry(c, &best[i], i, err))
             return false;
     if (!r->json)
@@ -263,11 +262,11 @@ static bool run_top(struct console *c, struct arguments *a, struct error *err)
         !arguments_done(a, err) || !session_find(s, SITE_LOGITS, 0, &op, err) ||
         !session_has(s, s->position, op, err))
         return false;
-    float *logits = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
+    struct top_ask ask = {.n_best = n, .probabilities = true};
+    struct top_row row;
     struct top_entry *best = mem_alloc_array(c->ledger, MEM_VIEWS, (size_t)n, sizeof *best, err);
-    bool ok = logits && best && trace_read(&s->trace, op, s->position, 1, 0, 0, 0, logits, err) &&
-              list_top(c, logits, best, n, err);
-    mem_free(c->ledger, logits);
+    bool ok = best && top_read(&s->trace, op, s->position, 1, &ask, &row, best, err) &&
+              list_top(c, &row, best, err);
     mem_free(c->ledger, best);
     return ok;
 }

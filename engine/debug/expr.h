@@ -11,6 +11,7 @@
 #ifndef MIDPASS_EXPR_H
 #define MIDPASS_EXPR_H
 
+#include "engine/analysis/top.h"
 #include "engine/debug/value.h"
 #include "engine/debug/weight_view.h"
 #include "engine/forward/site.h"
@@ -46,6 +47,10 @@ struct scope {
     bool (*token)(void *context, const char *piece, size_t n, int32_t *id, struct error *err);
     /* Final norm and unembedding of n residual rows: [n, D] to [n, V]. */
     bool (*lens)(void *context, const float *rows, size_t n, float *out, struct error *err);
+    /* What logits, a source, say of one token at a position, their probabilities if asked for.
+     * NULL: the row is read. */
+    bool (*standing)(void *context, const struct source *logits, int position, int32_t id,
+                     bool probability, struct top_row *out, struct error *err);
     bool (*variable)(void *context, const char *name, struct value *out, struct error *err);
 };
 
@@ -65,8 +70,9 @@ bool expr_truth(const struct value *v, bool *out, struct error *err);
  * there. *found is false, without an error, for any other expression. */
 bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct source *source,
                 struct pick picks[4], struct error *err);
-/* Whether it reads `.`. */
+/* Whether it reads `.`, and any variable. */
 bool expr_reads_dot(const struct expr *e);
+bool expr_reads_variable(const struct expr *e);
 
 /* "norm(x[, axis])  Euclidean norm": one line each, for help and completion; NULL at the end. */
 const char *expr_function_help(int i);

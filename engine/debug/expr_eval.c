@@ -191,10 +191,20 @@ bool expr_slice(const struct expr *e, const struct scope *s, bool *found, struct
     return !*found || source_find(&evaluation, base, index, source, picks, err);
 }
 
-bool expr_reads_dot(const struct expr *e)
+static bool has_node(const struct expr *e, enum node_kind kind)
 {
     for (int k = 0; k < e->n_nodes; k++)
-        if (e->nodes[k].kind == NODE_HERE)
+        if (e->nodes[k].kind == kind)
             return true;
     return false;
+}
+
+bool expr_reads_dot(const struct expr *e)
+{
+    return has_node(e, NODE_HERE);
+}
+
+bool expr_reads_variable(const struct expr *e)
+{
+    return has_node(e, NODE_VARIABLE);
 }

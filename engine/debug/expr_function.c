@@ -114,6 +114,23 @@ static bool read_slice(const struct scope *s, const struct source *source, const
     return true;
 }
 
+/* What the logits say of a token, by the row itself. */
+static bool standing(const struct scope *s, const struct source *source, int position, int32_t id,
+                     bool probability, struct top_row *out, struct error *err)
+{
+    struct pick picks[2] = {pick_one(position), pick_all((size_t)s->n_vocab)};
+    struct top_ask ask = {.probabilities = probability, .targets = &id};
+    struct value row;
+    if (s->standing)
+        return s->standing(s->context, source, position, id, probability, out, err);
+    value_init(&row, s->ledger);
+    bool ok = read_slice(s, source, picks, &row, err);
+    if (ok)
+        top_of_row(row.data, s->n_vocab, &ask, 0, out, NULL);
+    value_fini(&row);
+    return ok;
+}
+
 /* logit, prob, rank: of the logits at a position, the cursor's unless told. */
 static bool of_logits(const struct scope *s, enum function_kind kind, const struct value *args,
                       int n, struct value *out, struct error *err)
@@ -121,6 +138,7 @@ static bool of_logits(const struct scope *s, enum function_kind kind, const stru
     int32_t id = 0;
     double position = s->position;
     struct source source;
+    struct top_row row;
     if (!token_id(s, &args[0], &id, err) || !s->site(s->context, SITE_LOGITS, 0, &source, err))
         return false;
     if (n > 1) {
@@ -129,23 +147,17 @@ static bool of_logits(const struct scope *s, enum function_kind kind, const stru
             return false;
         position += position < 0 ? source.n_positions : 0;
     }
-    if (!s->known(s->context, &source, (int)position, err))
+    if (!s->known(s->context, &source, (int)position, err) ||
+        !standing(s, &source, (int)position, id, kind == PROB, &row, err))
         return false;
-    struct pick picks[2] = {pick_one((int64_t)position), pick_all((size_t)s->n_vocab)};
+    float logit = row.target.logit;
     if (kind == LOGIT)
-        picks[1] = pick_one(id);
-    struct value row;
-    value_init(&row, s->ledger);
-    bool ok = read_slice(s, &source, picks, &row, err);
-    if (ok && kind == LOGIT)
-        value_set_number(out, row.number);
-    else if (ok && kind == PROB)
-        value_set_number(out, exp((double)row.data[id] - top_log_sum(row.data, s->n_vocab)));
-    else if (ok) /* what is no number has no rank */
-        value_set_number(out,
-                         isnan(row.data[id]) ? (double)NAN : top_rank(row.data, s->n_vocab, id));
-    value_fini(&row);
-    return ok;
+        value_set_number(out, (double)logit);
+    else if (kind == PROB)
+        value_set_number(out, row.target.probability);
+    else /* what is no number has no rank */
+        value_set_number(out, isnan(logit) ? (double)NAN : row.rank);
+    return true;
 }
 
 static bool direction(const struct scope *s, const struct value *arg, struct value *out,

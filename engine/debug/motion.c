@@ -1,7 +1,7 @@
 /* motion.c - the cursor's ways: forwards, backwards, past the end of the sequence. */
 #include "engine/debug/session.h"
 
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 
 #include <stdio.h>
 #include <time.h>
@@ -246,32 +246,50 @@ bool session_finish(struct session *s, struct error *err)
     return travel(s, position, program_find(&s->model.program, SITE_LOGITS, 0), err);
 }
 
-/* Appends one token after the last. */
-static bool sample(struct session *s, struct error *err)
+/* The best token behind the last, which takes no look at a device's logits. */
+static bool choose(struct session *s, int op, struct top_row *row, int32_t *id, struct error *err)
+{
+    struct top_ask ask = {.n_best = 1};
+    struct top_entry best;
+    if (!top_read(&s->trace, op, s->trace.n_ids - 1, 1, &ask, row, &best, err))
+        return false;
+    *id = best.id;
+    return true;
+}
+
+/* One drawn by its probability. */
+static bool draw(struct session *s, int op, struct top_row *row, int32_t *id, struct error *err)
 {
     int n = s->model.config.n_vocab;
-    int op = program_find(&s->model.program, SITE_LOGITS, 0);
-    if (s->trace.n_ids >= s->trace.n_ctx)
-        return error_set(err, ERR_STATE, "the context limit of %d positions is reached",
-                         s->trace.n_ctx);
-    if (!trace_compute(&s->trace, s->trace.n_ids, err))
-        return false;
     float *logits = mem_alloc_array(s->ledger, MEM_SCRATCH, (size_t)n, sizeof *logits, err);
-    if (!logits)
-        return false;
-    bool ok = trace_read(&s->trace, op, s->trace.n_ids - 1, 1, 0, 0, 0, logits, err);
+    bool ok = logits && trace_read(&s->trace, op, s->trace.n_ids - 1, 1, 0, 0, 0, logits, err);
     if (ok) {
-        char why[80];
-        const char *trouble = top_trouble(logits, n, why);
-        if (trouble)
-            snprintf(s->notice, sizeof s->notice,
-                     "%s at position %d: what was sampled there is not the model's choice", trouble,
-                     s->trace.n_ids - 1);
-        int32_t id = sampler_draw(&s->sampler, logits, n);
-        ok = session_note_origin(s, s->trace.n_ids, err) && session_append(s, &id, 1, err);
+        top_of_row(logits, n, &(struct top_ask){0}, 0, row, NULL);
+        *id = sampler_draw(&s->sampler, logits, n);
     }
     mem_free(s->ledger, logits);
     return ok;
+}
+
+/* Appends one token after the last. */
+static bool sample(struct session *s, struct error *err)
+{
+    int op = program_find(&s->model.program, SITE_LOGITS, 0);
+    struct top_row row;
+    int32_t id;
+    char why[80];
+    if (s->trace.n_ids >= s->trace.n_ctx)
+        return error_set(err, ERR_STATE, "the context limit of %d positions is reached",
+                         s->trace.n_ctx);
+    if (!trace_compute(&s->trace, s->trace.n_ids, err) ||
+        !(s->sampler.greedy ? choose : draw)(s, op, &row, &id, err))
+        return false;
+    const char *trouble = top_row_trouble(&row, s->model.config.n_vocab, why);
+    if (trouble)
+        snprintf(s->notice, sizeof s->notice,
+                 "%s at position %d: what was sampled there is not the model's choice", trouble,
+                 s->trace.n_ids - 1);
+    return session_note_origin(s, s->trace.n_ids, err) && session_append(s, &id, 1, err);
 }
 
 bool session_token(struct session *s, int n, struct error *err)

@@ -165,6 +165,7 @@ static void settle_token(struct patches *set, int position)
 static void refresh(struct patches *set, const struct patch *p)
 {
     const struct program *program = &set->trace->model->program;
+    set->changes++;
     for (int op = 0; op < program->n_ops; op++) {
         set->watch[op] = false;
         for (int i = 0; i < set->n; i++)

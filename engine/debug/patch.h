@@ -47,7 +47,8 @@ struct patches {
     struct trace *trace;
     struct patch *list;
     int n, room, last_id;
-    bool *watch; /* [n_ops] */
+    bool *watch;           /* [n_ops] */
+    unsigned long changes; /* so far, of what is patched */
 };
 
 /* Hangs the (empty) set into the trace's hooks. */

@@ -1,6 +1,6 @@
 #include "engine/debug/place.h"
 
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 #include "engine/debug/catch.h"
 #include "engine/debug/session_scope.h"
 
@@ -35,20 +35,20 @@ static bool token_fields(struct report *r, const struct session *s, int32_t id, 
 }
 
 /* "[H=8, S=6]": the letters of the site's axes but the position's, with their sizes. */
-static void add_shape(struct text *t, enum site site, const struct value *v)
+static void add_shape(struct text *t, enum site site, int n_dims, const size_t *dims)
 {
     const char *p = site_shape_letters(site) + 1;
     int d = 0;
     text_add(t, "  [");
     /* rot_k's own letter for positions is S, the first; a pattern's S is its keys. */
-    for (int axis = 0; d < v->n_dims && *p && *p != ']'; axis++) {
+    for (int axis = 0; d < n_dims && *p && *p != ']'; axis++) {
         size_t n = strcspn(p, ",]");
         bool position = *p == 'T' || (*p == 'S' && axis == 0);
         if (!position) {
             text_add(t, d > 0 ? ", " : "");
             if (*p != '1')
                 text_printf(t, "%.*s=", (int)n, p);
-            text_printf(t, "%zu", v->dims[d++]);
+            text_printf(t, "%zu", dims[d++]);
         }
         p += n;
         p += strspn(p, ", ");
@@ -57,22 +57,10 @@ static void add_shape(struct text *t, enum site site, const struct value *v)
 }
 
 /* What one would look at first in such a value. */
-static bool add_summary(struct text *t, const struct session *s, enum site site,
-                        const struct value *v, struct error *err)
+static void add_summary(struct text *t, enum site site, const struct value *v)
 {
     struct value_summary sum = value_summarise(v);
-    if (site == SITE_LOGITS || site == SITE_UNEMBED_OUT) {
-        struct top_entry best;
-        char why[80];
-        if (top_trouble(v->data, (int)v->count, why))
-            text_add(t, "  no best token");
-        else if (top_tokens(v->data, (int)v->count, 1, &best) == 1) {
-            text_add(t, "  best ");
-            if (!place_add_token(t, s, best.id, err))
-                return false;
-            text_printf(t, " %.4f", best.probability);
-        }
-    } else if (v->n_dims == 0) {
+    if (v->n_dims == 0) {
         text_add(t, "  ");
         add_number(t, v->number);
     } else if (site_axes(site) == AXES_HTS && v->count > 0) {
@@ -98,20 +86,58 @@ static bool add_summary(struct text *t, const struct session *s, enum site site,
     }
     if (sum.n_nan > 0)
         text_printf(t, "  %zu NaN", sum.n_nan);
-    return true;
 }
 
-/* The value of the site stood at; *there is false where the cursor stands at none. */
-static bool value_here(struct session *s, bool *there, struct value *v, struct error *err)
+/* The value of the site stood at. */
+static bool value_here(struct session *s, struct value *v, struct error *err)
 {
     struct session_scope scope;
     session_scope_init(&scope, s, NULL);
-    *there = scope.scope.here != SITE_NONE;
-    if (!*there)
-        return true;
     struct expr *e = expr_parse(s->ledger, ".", 1, 1, err);
     bool ok = e && expr_eval(e, &scope.scope, v, err);
     expr_close(e);
+    return ok;
+}
+
+/* The best of the logits stood at: a device's are not read for it. */
+static bool add_logits(struct text *t, struct session *s, struct error *err)
+{
+    struct top_ask ask = {.n_best = 1, .probabilities = true};
+    struct top_row row;
+    struct top_entry best;
+    char why[80];
+    size_t width = (size_t)s->model.program.ops[s->op].width;
+    if (!session_has(s, s->position, s->op, err) ||
+        !top_read(&s->trace, s->op, s->position, 1, &ask, &row, &best, err))
+        return false;
+    add_shape(t, s->model.program.ops[s->op].site, 1, &width);
+    if (top_row_trouble(&row, (int)width, why)) {
+        text_add(t, "  no best token");
+    } else {
+        text_add(t, "  best ");
+        if (!place_add_token(t, s, best.id, err))
+            return false;
+        text_printf(t, " %.4f", best.probability);
+    }
+    if (row.n_nan > 0)
+        text_printf(t, "  %d NaN", row.n_nan);
+    return true;
+}
+
+/* The shape of what is stood at, and what says most about it. */
+static bool add_value(struct text *t, struct session *s, struct error *err)
+{
+    enum site site = s->model.program.ops[s->op].site;
+    struct value v;
+    if (site == SITE_LOGITS || site == SITE_UNEMBED_OUT)
+        return add_logits(t, s, err);
+    value_init(&v, s->ledger);
+    bool ok = value_here(s, &v, err);
+    if (ok && v.n_dims > 0)
+        add_shape(t, site, v.n_dims, v.dims);
+    if (ok)
+        add_summary(t, site, &v);
+    value_fini(&v);
     return ok;
 }
 
@@ -162,9 +188,7 @@ bool place_end(struct report *r, struct session *s, struct error *err)
 bool place_report(struct report *r, struct session *s, const char *why, struct error *err)
 {
     struct text *t = &r->text;
-    struct value v;
     char name[256];
-    bool there;
     const struct breakpoint *b = breakpoints_stopper(&s->breakpoints, s->stopped_by);
     s->arrivals++;
     if (b && b->silent)
@@ -181,22 +205,17 @@ bool place_report(struct report *r, struct session *s, const char *why, struct e
         text_printf(t, "%c%s %d, ", name_of[0] - 'a' + 'A', name_of + 1, s->stopped_by);
     }
     text_printf(t, "#%d ", s->position);
-    value_init(&v, s->ledger);
-    bool ok =
-        place_add_token(t, s, s->trace.ids[s->position], err) && value_here(s, &there, &v, err);
-    if (ok && there) {
-        const struct op *op = &s->model.program.ops[s->op];
+    const struct op *op = s->op >= 0 ? &s->model.program.ops[s->op] : NULL;
+    bool ok = place_add_token(t, s, s->trace.ids[s->position], err);
+    if (ok && op && op->site) {
         text_printf(t, "  %s", site_name(op->site, op->layer, name));
-        if (v.n_dims > 0)
-            add_shape(t, op->site, &v);
-        ok = add_summary(t, s, op->site, &v, err);
-    } else if (ok && s->op < 0) {
+        ok = add_value(t, s, err);
+    } else if (ok && !op) {
         text_add(t, "  before its first op");
     } else if (ok) {
         program_describe(&s->model.program, s->op, name, sizeof name);
         text_printf(t, "  op %d  %s", s->op, name + strspn(name, " "));
     }
-    value_fini(&v);
     text_add(t, "\n");
     return ok && (!b || catch_report(r, s, b, err)) && report_send(r, err);
 }

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 struct sampler {
-    bool greedy;
+    bool greedy; /* nothing is drawn: the best it is */
     float temperature, top_p;
     uint64_t seed, state;
 };
 
-/* The id of the best of n logits, or one drawn by its probability at the temperature among
- * the fewest best that together have top_p. The logits are used up. */
+/* An id drawn by its probability at the temperature among the fewest best that together have top_p.
+ * The logits are used up. */
 int32_t sampler_draw(struct sampler *s, float *logits, int n);
 
 #endif

@@ -1,5 +1,6 @@
 #include "engine/debug/session.h"
 
+#include "engine/debug/watcher.h"
 #include "engine/model/device.h"
 #include "engine/model/hub.h"
 #include "engine/model/place.h"
@@ -17,7 +18,16 @@ static struct backend *open_backend(struct session *s, const char *folder,
     return o->backend ? o->backend : device_open(s->ledger, folder, &device, s->device_note, err);
 }
 
-/* Chooses the checkpoint stride for a context that was asked for, refuses what cannot fit. */
+/* What a device keeps for itself of the host's memory. */
+static bool take_held(struct session *s, struct error *err)
+{
+    if (!ledger_take(s->ledger, MEM_SCRATCH, MEM_HOST, s->backend->held, err))
+        return false;
+    s->held = s->backend->held;
+    return true;
+}
+
+/* Chooses what checkpoints keep for a context that was asked for, refuses what cannot fit. */
 static bool plan(struct session *s, const struct session_options *o, struct trace_options *trace,
                  struct error *err)
 {
@@ -26,21 +36,22 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
     /* Without --ctx memory is taken as tokens come: the least that must fit is one page. */
     int n = trace->n_ctx > 0 && trace->n_ctx <= s->model.config.n_ctx ? trace->n_ctx : KV_PAGE;
     plan_make(&p, &s->model, n, chunk, ledger_total(s->ledger));
-    int stride = plan_stride(&p, n, s->budget);
-    if (stride == 0) {
-        char need[24], have[24], hint[80] = "";
-        int fit = plan_positions(&p, n, p.n_layers, s->budget);
+    struct keep keep = keep_from(&p.sizes, trace->stride), least = keep_least(&p.sizes);
+    keep.attention = keep.attention || trace->attention;
+    if (!plan_keep(&p, n, s->budget, &keep)) {
+        char need[24], have[24], words[64], hint[120] = "";
+        int fit = plan_positions(&p, n, least, s->budget);
         if (fit > 0)
-            snprintf(hint, sizeof hint, "; fits with --ctx %d, with checkpoints every %d layers",
-                     fit, p.n_layers);
+            snprintf(hint, sizeof hint, "; fits with --ctx %d, with checkpoints %s", fit,
+                     keep_words(least, words));
         return error_set(
             err, ERR_MEMORY,
             "%s with %d positions needs %s and the budget%s is %s%s (--plan tells more)",
-            s->model.name, n, mem_format(plan_bytes(&p, n, p.n_layers), need),
+            s->model.name, n, mem_format(plan_bytes(&p, n, least), need),
             o->budget ? " (--mem)" : "", mem_format(s->budget, have), hint);
     }
-    if (trace->stride == 0)
-        trace->stride = stride;
+    trace->stride = keep.stride;
+    trace->attention = keep.attention;
     /* What is mapped is not counted against it; a device's copy is. */
     ledger_set_budget(s->ledger, s->backend->device ? s->budget : s->budget - p.weights);
     return true;
@@ -63,7 +74,8 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
     s->backend = open_backend(s, folder, o, err);
     if (s->backend)
         s->budget = o->budget ? o->budget : device_budget(s->backend);
-    bool ok = s->backend && model_map(&s->model, l, s->backend, folder, true, err);
+    bool ok =
+        s->backend && take_held(s, err) && model_map(&s->model, l, s->backend, folder, true, err);
     mem_free(l, folder);
     struct trace_options trace = o->trace;
     ok = ok && plan(s, o, &trace, err) && model_place(&s->model, o->load, err) &&
@@ -77,6 +89,7 @@ bool session_open(struct session *s, struct ledger *l, const char *model,
 
 void session_close(struct session *s)
 {
+    watcher_close(s->watcher);
     breakpoints_fini(&s->breakpoints);
     continuations_fini(&s->continuations);
     origins_fini(&s->origins);
@@ -84,8 +97,10 @@ void session_close(struct session *s)
     trace_close(&s->trace);
     model_close(&s->model);
     backend_close(s->backend);
-    if (s->ledger)
+    if (s->ledger) {
+        ledger_give(s->ledger, MEM_SCRATCH, MEM_HOST, s->held);
         ledger_set_budget(s->ledger, 0);
+    }
     memset(s, 0, sizeof *s);
 }
 

@@ -32,6 +32,7 @@ struct session { /* the trace points into it: not to be copied */
     struct trace trace;
     struct patches patches;
     struct breakpoints breakpoints;
+    struct watcher *watcher; /* of the breakpoints' conditions (watcher.h); NULL until one is met */
     struct continuations continuations;
     struct origins origins; /* of the tokens that were generated */
     int stopped_by;         /* the breakpoint that ended the last motion, or 0 */
@@ -46,6 +47,7 @@ struct session { /* the trace points into it: not to be copied */
     bool hurries;     /* motions do not wait for a device, as more is to come */
     struct sampler sampler;
     size_t budget;
+    size_t held;           /* bytes that are counted for the backend */
     char device_note[256]; /* why the device is not a GPU, where one would have been taken; "" */
     char notice[256];      /* something the user must be told (regime changed); "" */
     double last_seconds;   /* that the last motion took */

@@ -1,6 +1,7 @@
 #include "engine/debug/session_scope.h"
 
 #include "engine/analysis/lens.h"
+#include "engine/analysis/top_read.h"
 
 #include <string.h>
 
@@ -279,6 +280,14 @@ static bool scope_lens(void *context, const float *rows, size_t n, float *out, s
     return lens_logits(&of(context)->trace, rows, n, out, err);
 }
 
+static bool scope_standing(void *context, const struct source *logits, int position, int32_t id,
+                           bool probability, struct top_row *out, struct error *err)
+{
+    struct top_ask ask = {.probabilities = probability, .targets = &id};
+    struct top_entry none;
+    return top_read(&of(context)->trace, logits->op, position, 1, &ask, out, &none, err);
+}
+
 static bool scope_variable(void *context, const char *name, struct value *out, struct error *err)
 {
     const struct session_scope *s = context;
@@ -306,6 +315,7 @@ void session_scope_init(struct session_scope *s, struct session *session,
                   .read = scope_read,
                   .token = scope_token,
                   .lens = scope_lens,
+                  .standing = scope_standing,
                   .variable = scope_variable},
         .session = session,
         .variables = variables,

@@ -38,10 +38,20 @@ static bool may_be_other(struct range r)
 
 /* ---- what was measured ----------------------------------------------------------------------- */
 
-/* `.`, or one head of it, as it is written: `.`, .[3], abs of these. */
+enum measured_by { NOT_MEASURED, BY_NORM, BY_SUM, BY_MEAN, BY_STD, BY_MAX, BY_MIN };
+
+/* What a function is called with: `.`, or one head of it, as it is written: `.`, .[3], abs of
+ * these. */
 struct subject {
+    enum measured_by by;
     int first, parts;
     bool magnitude; /* abs() stands around it */
+};
+
+struct sieve {
+    struct ledger *ledger;
+    const struct expr *e;
+    struct subject subjects[]; /* [nodes] of the calls among them */
 };
 
 static bool constant(const struct expr *e, int node, double *out)
@@ -56,26 +66,25 @@ static bool constant(const struct expr *e, int node, double *out)
 }
 
 /* False: it is something else. */
-static bool subject_of(const struct expr *e, int node, const struct sieve_row *row,
-                       struct subject *out)
+static bool subject_of(const struct expr *e, int node, int parts, struct subject *out)
 {
     const struct node *n = &e->nodes[node];
     double at;
     if (n->kind == NODE_CALL && strcmp(expr_function_name(n->function), "abs") == 0 &&
-        subject_of(e, n->first, row, out)) {
+        subject_of(e, n->first, parts, out)) {
         out->magnitude = true;
         return true;
     }
-    *out = (struct subject){0, row->parts, false};
+    *out = (struct subject){.parts = parts};
     if (n->kind == NODE_HERE)
         return true;
-    if (n->kind != NODE_INDEX || e->nodes[n->first].kind != NODE_HERE || row->parts < 2 ||
+    if (n->kind != NODE_INDEX || e->nodes[n->first].kind != NODE_HERE || parts < 2 ||
         n->second < 0 || e->nodes[n->second].next >= 0 || !constant(e, n->second, &at))
         return false;
-    at += at < 0 ? row->parts : 0;
+    at += at < 0 ? parts : 0;
     out->first = (int)at;
     out->parts = 1;
-    return at == floor(at) && at >= 0 && at < row->parts;
+    return at == floor(at) && at >= 0 && at < parts;
 }
 
 struct total {
@@ -90,10 +99,10 @@ static struct total total_of(const struct sieve_row *row, const struct subject *
         t.n += row->d;
         t.sum += m->sum;
         t.squares += m->squares;
-        t.most = fmax(t.most, (double)m->most);
-        t.least = fmin(t.least, (double)m->least);
+        t.most = (double)m->most > t.most ? (double)m->most : t.most;
+        t.least = (double)m->least < t.least ? (double)m->least : t.least;
     }
-    t.largest = fmax(fabs(t.most), fabs(t.least));
+    t.largest = fabs(t.most) > fabs(t.least) ? fabs(t.most) : fabs(t.least);
     return t;
 }
 
@@ -102,46 +111,42 @@ static struct range about(double x, double off)
     return between(x - off, x + off);
 }
 
+static struct range deviation(const struct total *t, double off)
+{
+    double mean = t->sum / t->n, variance = t->squares / t->n - mean * mean;
+    double lost = 1e-9 * t->squares / t->n; /* as the difference of large numbers */
+    struct range r = between(sqrt(fmax(0, variance - lost)), sqrt(variance + lost));
+    return between(r.low - 2 * off, r.high + 2 * off);
+}
+
 /* Off by no more than each element by `margin` of the largest. */
-static struct range measured(const char *function, const struct sieve_row *row,
-                             const struct subject *s)
+static struct range measured(const struct sieve_row *row, const struct subject *s)
 {
     struct total t = total_of(row, s);
     double off = row->margin * t.largest;
-    if (strcmp(function, "norm") == 0)
+    /* Sums of magnitudes are not measured. */
+    switch (s->by) {
+    case BY_NORM:
         return about(sqrt(t.squares), off * sqrt(t.n));
-    if (strcmp(function, "max") == 0)
+    case BY_MAX:
         return about(s->magnitude ? t.largest : t.most, off);
-    if (s->magnitude) /* sums of magnitudes are not measured */
-        return strcmp(function, "mean") == 0  ? between(0, t.largest + off)
-               : strcmp(function, "sum") == 0 ? between(0, t.n * (t.largest + off))
-                                              : anything();
-    if (strcmp(function, "min") == 0)
-        return about(t.least, off);
-    if (strcmp(function, "sum") == 0)
-        return about(t.sum, off * t.n);
-    if (strcmp(function, "mean") == 0)
-        return about(t.sum / t.n, off);
-    if (strcmp(function, "std") == 0) {
-        double mean = t.sum / t.n, variance = t.squares / t.n - mean * mean;
-        double lost = 1e-9 * t.squares / t.n; /* as the difference of large numbers */
-        struct range r = between(sqrt(fmax(0, variance - lost)), sqrt(variance + lost));
-        return between(r.low - 2 * off, r.high + 2 * off);
+    case BY_SUM:
+        return s->magnitude ? between(0, t.n * (t.largest + off)) : about(t.sum, off * t.n);
+    case BY_MEAN:
+        return s->magnitude ? between(0, t.largest + off) : about(t.sum / t.n, off);
+    case BY_MIN:
+        return s->magnitude ? anything() : about(t.least, off);
+    case BY_STD:
+        return s->magnitude ? anything() : deviation(&t, off);
+    case NOT_MEASURED:
+        break;
     }
     return anything();
 }
 
 /* ---- the expression -------------------------------------------------------------------------- */
 
-static struct range range_of(const struct expr *e, int node, const struct sieve_row *row);
-
-static struct range call(const struct expr *e, const struct node *n, const struct sieve_row *row)
-{
-    struct subject s;
-    if (n->first < 0 || e->nodes[n->first].next >= 0 || !subject_of(e, n->first, row, &s))
-        return anything();
-    return measured(expr_function_name(n->function), row, &s);
-}
+static struct range range_of(const struct sieve *s, int node, const struct sieve_row *row);
 
 /* The least and the greatest of four corners. */
 static struct range around(const double x[4])
@@ -209,9 +214,9 @@ static struct range binary(enum value_operator o, struct range a, struct range b
     return anything();
 }
 
-static struct range map(const struct expr *e, const struct node *n, const struct sieve_row *row)
+static struct range map(const struct sieve *s, const struct node *n, const struct sieve_row *row)
 {
-    struct range r = range_of(e, n->first, row);
+    struct range r = range_of(s, n->first, row);
     if (r.open)
         return anything();
     if (n->map == VALUE_NEGATE)
@@ -219,55 +224,81 @@ static struct range map(const struct expr *e, const struct node *n, const struct
     return n->map == VALUE_NOT ? truth(may_be_other(r), may_be_zero(r)) : anything();
 }
 
-static struct range range_of(const struct expr *e, int node, const struct sieve_row *row)
+static struct range range_of(const struct sieve *s, int node, const struct sieve_row *row)
 {
-    const struct node *n = &e->nodes[node];
+    const struct node *n = &s->e->nodes[node];
     struct range a, b;
     switch (n->kind) {
     case NODE_NUMBER:
         return between(n->number, n->number);
     case NODE_CALL:
-        return call(e, n, row);
+        return measured(row, &s->subjects[node]);
     case NODE_MAP:
-        return map(e, n, row);
+        return map(s, n, row);
     case NODE_BINARY:
-        a = range_of(e, n->first, row);
-        b = range_of(e, n->second, row);
+        a = range_of(s, n->first, row);
+        b = range_of(s, n->second, row);
         return binary((enum value_operator)n->operator_, a, b);
     case NODE_AND:
-        a = range_of(e, n->first, row);
-        b = range_of(e, n->second, row);
+        a = range_of(s, n->first, row);
+        b = range_of(s, n->second, row);
         return truth(may_be_zero(a) || may_be_zero(b), may_be_other(a) && may_be_other(b));
     case NODE_OR:
-        a = range_of(e, n->first, row);
-        b = range_of(e, n->second, row);
+        a = range_of(s, n->first, row);
+        b = range_of(s, n->second, row);
         return truth(may_be_zero(a) && may_be_zero(b), may_be_other(a) || may_be_other(b));
     default:
         return anything();
     }
 }
 
-bool sieve_judges(const struct expr *e, int parts)
+/* ---- opening ------------------------------------------------------------------------------- */
+
+static enum measured_by measured_by(const char *function)
 {
-    static const char *const measured_by[] = {"norm", "sum", "mean", "std", "max", "min"};
-    const struct sieve_row row = {.parts = parts};
-    struct subject s;
+    static const char *const names[] = {[BY_NORM] = "norm", [BY_SUM] = "sum", [BY_MEAN] = "mean",
+                                        [BY_STD] = "std",   [BY_MAX] = "max", [BY_MIN] = "min"};
+    for (int k = BY_NORM; k <= BY_MIN; k++)
+        if (strcmp(function, names[k]) == 0)
+            return (enum measured_by)k;
+    return NOT_MEASURED;
+}
+
+struct sieve *sieve_open(struct ledger *l, const struct expr *e, int parts, struct error *err)
+{
+    struct sieve *s =
+        mem_alloc(l, MEM_OTHER, sizeof *s + (size_t)e->n_nodes * sizeof *s->subjects, err);
+    if (!s)
+        return NULL;
+    s->ledger = l;
+    s->e = e;
     for (int i = 0; i < e->n_nodes; i++) {
         const struct node *n = &e->nodes[i];
-        if (n->kind != NODE_CALL || n->first < 0 || e->nodes[n->first].next >= 0 ||
-            !subject_of(e, n->first, &row, &s))
-            continue;
-        for (size_t k = 0; k < sizeof measured_by / sizeof *measured_by; k++)
-            if (strcmp(expr_function_name(n->function), measured_by[k]) == 0)
-                return true;
+        if (n->kind == NODE_CALL && n->first >= 0 && e->nodes[n->first].next < 0 &&
+            subject_of(e, n->first, parts, &s->subjects[i]))
+            s->subjects[i].by = measured_by(expr_function_name(n->function));
     }
+    return s;
+}
+
+bool sieve_judges(const struct sieve *s)
+{
+    for (int i = 0; i < s->e->n_nodes; i++)
+        if (s->subjects[i].by != NOT_MEASURED)
+            return true;
     return false;
 }
 
-bool sieve_passes(const struct expr *e, const struct sieve_row *row)
+void sieve_close(struct sieve *s)
+{
+    if (s)
+        mem_free(s->ledger, s);
+}
+
+bool sieve_passes(const struct sieve *s, const struct sieve_row *row)
 {
     for (int i = 0; i < row->parts; i++)
         if (row->measures[i].odd > 0)
             return true;
-    return may_be_other(range_of(e, e->root, row));
+    return may_be_other(range_of(s, s->e->root, row));
 }

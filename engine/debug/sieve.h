@@ -16,10 +16,15 @@ struct sieve_row {
     double margin;
 };
 
-/* Whether the condition reads `.` through one of these at all, where a row has so many parts: if
- * not, every row passes. */
-bool sieve_judges(const struct expr *e, int parts);
+struct sieve;
+
+/* Of a condition, for rows of so many parts; it must not go first. */
+struct sieve *sieve_open(struct ledger *l, const struct expr *e, int parts, struct error *err);
+void sieve_close(struct sieve *s); /* NULL is fine */
+/* Whether the condition reads `.` through one of these functions at all: if not, every row passes.
+ */
+bool sieve_judges(const struct sieve *s);
 /* False only if the condition does not hold for the row. */
-bool sieve_passes(const struct expr *e, const struct sieve_row *row);
+bool sieve_passes(const struct sieve *s, const struct sieve_row *row);
 
 #endif

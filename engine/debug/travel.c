@@ -7,11 +7,10 @@
 #include "engine/debug/session.h"
 #include "engine/debug/session_scope.h"
 #include "engine/debug/watcher.h"
+#include "engine/forward/vm.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-#define FIRST_CHUNK 8 /* positions run before the first look; then eight times as many */
+#define FIRST_CHUNK 8  /* positions run before the first look; then eight times as many */
+#define FIRST_AGAIN 64 /* the same, of known ones that a device runs again */
 
 /* ---- going through places in order ---- */
 
@@ -36,17 +35,14 @@ static bool test_by_reading(struct session *s, const struct breakpoint *b, int p
     return ok || error_prefix(err, "the condition of breakpoint %d", b->id);
 }
 
-/* Whether breakpoint b stops at a place it covers. Rows from `noted` on were watched. */
-static bool stops(struct watcher *w, const struct breakpoint *b, int position, int op, int noted,
-                  bool *truth, struct error *err)
+/* Whether breakpoint b stops at a place it covers. */
+static bool stops(struct watcher *w, const struct breakpoint *b, int position, int op, bool *truth,
+                  struct error *err)
 {
     *truth = true;
     if (b->kind == STOP_SITE && !b->expr)
         return true;
-    const struct program *p = &w->session->model.program;
-    bool tail = op >= p->block_op[p->n_layers];
-    /* The tail is not run with the prompt: only catch nan has noted it, by reading (look). */
-    if (!watcher_tests(b) || position < noted || (tail && b->kind != STOP_NAN))
+    if (!watcher_saw(w, position) || !watcher_tells(w, b, op))
         return test_by_reading(w->session, b, position, op, truth, err);
     const struct hit *found = watcher_find(w, position, op, b->id);
     if (found && found->maybe)
@@ -56,8 +52,7 @@ static bool stops(struct watcher *w, const struct breakpoint *b, int position, i
 }
 
 /* The first breakpoint that stops at this place, counting hits; 0: none. */
-static bool stop_at(struct watcher *w, int position, int op, int noted, int *stopped,
-                    struct error *err)
+static bool stop_at(struct watcher *w, int position, int op, int *stopped, struct error *err)
 {
     *stopped = 0;
     for (int i = w->first[op]; i >= 0; i = w->standers[i].next) {
@@ -65,7 +60,7 @@ static bool stop_at(struct watcher *w, int position, int op, int noted, int *sto
         struct breakpoint *b = watcher_breakpoint(w, i);
         if (!breakpoint_covers(b, w->session, position, op))
             continue;
-        if (!stops(w, b, position, op, noted, &truth, err))
+        if (!stops(w, b, position, op, &truth, err))
             return false;
         if (!truth)
             continue;
@@ -87,123 +82,171 @@ static bool stand(struct session *s, int position, int op, int id, struct error 
     return ok;
 }
 
-static bool catches_nan(const struct session *s)
+/* The first op behind `op` of a position where a breakpoint may stop, n_ops if there is none. *hit
+ * goes along: of the hits the first that is not behind. */
+static int next_place(const struct watcher *w, int position, int op, size_t *hit)
 {
-    for (int i = 0; i < s->breakpoints.n; i++)
-        if (s->breakpoints.list[i].enabled && s->breakpoints.list[i].kind == STOP_NAN)
-            return true;
-    return false;
+    if (!watcher_saw(w, position))
+        return w->next_stood[op + 1];
+    int next = w->next_asked[op + 1];
+    const struct hit *h = w->hits + *hit, *end = w->hits + w->n;
+    while (h < end && (h->position < position || (h->position == position && h->op <= op)))
+        h++;
+    *hit = (size_t)(h - w->hits);
+    return h < end && h->position == position && h->op < next ? h->op : next;
 }
 
-/* Reads the tail's sites of computed rows [from, to), as the watcher saw the blocks'. */
-static bool note_tail(struct watcher *w, int from, int to, struct error *err)
-{
-    enum { ROWS = 32 };
-    struct session *s = w->session;
-    const struct program *p = &s->model.program;
-    for (int op = p->block_op[p->n_layers]; op < p->n_ops; op++)
-        for (int row = from; w->watch[op] && row < to; row += ROWS) {
-            int n = to - row < ROWS ? to - row : ROWS;
-            size_t count = trace_read_count(&s->trace, op, n, 0, 0);
-            float *values = mem_alloc_array(s->ledger, MEM_VIEWS, count, sizeof *values, err);
-            struct op_view v = {.op = op,
-                                .pos0 = row,
-                                .n = n,
-                                .data = values,
-                                .row_stride = (size_t)p->ops[op].width,
-                                .heads = p->ops[op].heads};
-            bool ok = values && trace_read(&s->trace, op, row, n, 0, 0, 0, values, err);
-            for (int i = 0; ok && i < s->breakpoints.n; i++)
-                for (int r = 0; ok && r < n; r++)
-                    if (s->breakpoints.list[i].kind == STOP_NAN &&
-                        breakpoint_covers(&s->breakpoints.list[i], s, row + r, op) &&
-                        catch_bad_row(&p->ops[op], &v, r))
-                        ok = watcher_note(w, row + r, op, s->breakpoints.list[i].id, false, err);
-            mem_free(s->ledger, values);
-            if (!ok)
-                return false;
-        }
-    return true;
-}
-
-/* Runs positions [from, to), known already, once more for the watcher: every site of every row read
- * one by one would take far longer. The bits come out the same, so what is known stays known. */
-static bool run_again(struct session *s, int from, int to, struct error *err)
-{
-    size_t n = (size_t)s->model.config.n_layers + 1;
-    int *done = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *done, err);
-    if (!done)
-        return false;
-    memcpy(done, s->trace.done, n * sizeof *done);
-    trace_invalidate(&s->trace, from, 0);
-    s->trace.again = true;
-    bool ok = trace_compute(&s->trace, to, err);
-    s->trace.again = false;
-    for (size_t l = 0; l < n; l++)
-        if (s->trace.done[l] < done[l])
-            s->trace.done[l] = done[l];
-    mem_free(s->ledger, done);
-    return ok;
-}
-
-/* Positions [from, to): runs them, watching, then looks at each place up to (position, op). */
-static bool look(struct watcher *w, bool conditional, int from, int to, int position, int op,
-                 int *stopped, struct error *err)
+/* Looks at each place of positions [from, to) up to (position, op). */
+static bool pass(struct watcher *w, int from, int to, int position, int op, int *stopped,
+                 struct error *err)
 {
     struct session *s = w->session;
-    /* After an edit the lower layers of some rows stand, and are not run again: only rows of
-     * which nothing is known pass by the watcher at every op. */
-    int noted = s->trace.done[1] > from ? s->trace.done[1] : from;
-    int known = noted < to ? noted : to;
-    bool nan = catches_nan(s), ok = true;
-    w->n = 0;
-    if (conditional && (nan || to > noted)) {
-        s->trace.observer = watcher_hooks(w);
-        if (nan && known > from) {
-            ok = run_again(s, from, known, err);
-            noted = from;
-        }
-        ok = ok && trace_compute(&s->trace, to, err);
-        s->trace.observer = (struct hooks){0};
-        if (!ok)
-            return false;
-    }
-    if (nan && !note_tail(w, from, to, err))
-        return false;
-    watcher_sort(w);
-    for (int pos = from; pos < to; pos++)
-        for (int i = pos == s->position ? s->op + 1 : 0; i < s->model.program.n_ops; i++) {
-            if (pos == position && i > op)
-                return true;
-            if (w->first[i] < 0)
-                continue;
-            if (!stop_at(w, pos, i, noted, stopped, err))
+    size_t hit = 0;
+    for (int pos = from; pos < to; pos++) {
+        int last = pos == position ? op : s->model.program.n_ops - 1;
+        int i = next_place(w, pos, pos == s->position ? s->op : -1, &hit);
+        for (; i <= last; i = next_place(w, pos, i, &hit)) {
+            if (!stop_at(w, pos, i, stopped, err))
                 return false;
             if (*stopped)
                 return stand(s, pos, i, *stopped, err);
         }
+    }
     return true;
+}
+
+/* ---- running, watched ---- */
+
+struct tail {
+    struct watcher *watcher;
+    int op;
+};
+
+static bool note_row(struct tail *tail, int position, bool maybe, struct error *err)
+{
+    struct watcher *w = tail->watcher;
+    for (int i = w->first[tail->op]; i >= 0; i = w->standers[i].next) {
+        const struct breakpoint *b = watcher_breakpoint(w, i);
+        if (b->kind == STOP_NAN && breakpoint_covers(b, w->session, position, tail->op) &&
+            !watcher_note(w, position, tail->op, b->id, maybe, err))
+            return false;
+    }
+    return true;
+}
+
+/* A device's rows are measured, as those of the blocks are. */
+static bool note_rows(void *context, const float *rows, int row0, int n, struct error *err)
+{
+    struct tail *tail = context;
+    struct session *s = tail->watcher->session;
+    const struct op *o = &s->model.program.ops[tail->op];
+    const struct measures *measures = NULL;
+    struct op_view v = {.op = tail->op,
+                        .pos0 = row0,
+                        .n = n,
+                        .data = (float *)rows,
+                        .row_stride = (size_t)o->width,
+                        .heads = o->heads};
+    if (s->backend->device && !vm_measure(s->trace.vm, rows, n, o->width, &measures, err))
+        return false;
+    for (int r = 0; r < n; r++)
+        if ((measures ? measures[r].odd > 0 : catch_bad_row(o, &v, r)) &&
+            !note_row(tail, row0 + r, measures != NULL, err))
+            return false;
+    return true;
+}
+
+/* Looks for NaN in the tail's sites of computed rows [from, to), as the watcher did in the
+ * blocks'. */
+static bool note_tail(struct watcher *w, int from, int to, struct error *err)
+{
+    struct session *s = w->session;
+    const struct program *p = &s->model.program;
+    for (int op = p->block_op[p->n_layers]; op < p->n_ops; op++) {
+        struct tail tail = {w, op};
+        if (w->watch[op] && !trace_show(&s->trace, op, from, to - from, note_rows, &tail, err))
+            return false;
+    }
+    return true;
+}
+
+/* Runs positions [from, to), watching, but for those that were seen. Of known ones the values are
+ * recomputed for catch nan, since every site of every row read one by one would take far longer;
+ * and on a device, where reading one takes longer than running many. */
+static bool watch_rows(struct watcher *w, int from, int to, struct error *err)
+{
+    struct trace *t = &w->session->trace;
+    if (!w->conditional || to <= w->seen_to)
+        return true;
+    /* After an edit the lower layers of some rows stand, and are not run again: only rows of
+     * which nothing is known pass by the watcher at every op. */
+    int start = w->seen_to, known = t->done[1] < to ? t->done[1] : to;
+    bool again = known > start && w->tests && (w->nan || w->session->backend->device), ok = true;
+    if (again)
+        ok = trace_compute(t, known, err);
+    else if (known > start)
+        watcher_forget(w, known);
+    if (ok && w->tests) {
+        t->observer = watcher_hooks(w);
+        ok = !again || trace_again(t, start, known, err);
+    }
+    ok = ok && trace_compute(t, to, err);
+    t->observer = (struct hooks){0};
+    if (!ok || (w->nan && !note_tail(w, start, to, err))) {
+        watcher_forget(w, from);
+        return false;
+    }
+    watcher_sort(w);
+    w->seen_to = to;
+    w->changes = t->changes;
+    return true;
+}
+
+/* Where the stretch that begins at `from` ends: a hit that comes early is found early. What a
+ * device has to compute it computes in whole chunks, which hardly take longer than some positions.
+ * How far is computed must not depend on what was seen: a session that was saved has seen nothing.
+ */
+static int stretch_end(const struct watcher *w, int from, int *stretch)
+{
+    const struct trace *t = &w->session->trace;
+    bool device = w->session->backend->device;
+    int known = t->done[1], end = from + *stretch;
+    if (device && from >= known)
+        return from + t->chunk;
+    if (device && from < w->seen_to)
+        return w->seen_to;
+    *stretch = *stretch * 8 < t->chunk ? *stretch * 8 : t->chunk;
+    return device && end > known ? known : end;
+}
+
+/* As session_travel, where there are breakpoints. */
+static bool go(struct watcher *w, int position, int op, int *stopped, struct error *err)
+{
+    struct session *s = w->session;
+    int from = s->position, stretch = s->backend->device ? FIRST_AGAIN : FIRST_CHUNK;
+    bool ok = true;
+    if (w->next_stood[s->op + 1] == s->model.program.n_ops)
+        from++; /* nothing is left to look at here */
+    if (w->varies)
+        watcher_forget(w, from);
+    while (ok && !*stopped && from <= position) {
+        watcher_pass(w, from);
+        int to = stretch_end(w, from, &stretch);
+        to = to < position + 1 ? to : position + 1;
+        ok = watch_rows(w, from, to, err) && pass(w, from, to, position, op, stopped, err);
+        from = to;
+    }
+    return ok;
 }
 
 bool session_travel(struct session *s, int position, int op, int *stopped, struct error *err)
 {
-    struct watcher w;
-    bool conditional, ok = true;
     *stopped = 0;
     trace_aim(&s->trace, position + 1);
-    if (s->breakpoints.n == 0)
-        return session_goto(s, position, op, err);
-    if (!watcher_init(&w, s, &conditional, err))
+    struct watcher *w = s->breakpoints.n > 0 ? watcher_open(s, err) : NULL;
+    if (s->breakpoints.n > 0 && !w)
         return false;
-    int chunk = FIRST_CHUNK;
-    for (int from = s->position; ok && w.n_standers > 0 && !*stopped && from <= position;) {
-        int to = position + 1 - from < chunk ? position + 1 : from + chunk;
-        ok = look(&w, conditional, from, to, position, op, stopped, err);
-        from = to;
-        chunk = chunk * 8 < s->trace.chunk ? chunk * 8 : s->trace.chunk;
-    }
-    watcher_fini(&w);
-    if (!ok) {
+    if (w && w->n_standers > 0 && !go(w, position, op, stopped, err)) {
         /* Interrupted or failed on the way: stand where it came to. */
         int rows = trace_rows(&s->trace);
         if (rows > s->position && rows <= position)

@@ -5,6 +5,7 @@
 #include "engine/debug/sieve.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- hits ---- */
 
@@ -32,9 +33,17 @@ static int compare_hits(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-bool watcher_tests(const struct breakpoint *b)
+/* Whether a condition is tested while a chunk runs. */
+static bool tested(const struct breakpoint *b)
 {
     return b->kind == STOP_NAN || (b->kind == STOP_SITE && b->expr && b->here_only);
+}
+
+bool watcher_tells(const struct watcher *w, const struct breakpoint *b, int op)
+{
+    const struct program *p = &w->session->model.program;
+    /* The tail is not run with a chunk: catch nan alone notes its rows (travel.c). */
+    return tested(b) && (op < p->block_op[p->n_layers] || b->kind == STOP_NAN);
 }
 
 static bool watch(void *context, const struct op_view *v, struct error *err)
@@ -42,7 +51,7 @@ static bool watch(void *context, const struct op_view *v, struct error *err)
     struct watcher *w = context;
     for (int i = w->first[v->op]; i >= 0; i = w->standers[i].next) {
         const struct breakpoint *b = watcher_breakpoint(w, i);
-        if (!watcher_tests(b))
+        if (!tested(b))
             continue;
         for (int row = 0; row < v->n; row++) {
             bool truth = false;
@@ -71,6 +80,14 @@ static bool shows_in_mix(const struct session *s, int op)
     return !patched || !(patched[scores] || patched[scores + 1] || patched[scores + 2]);
 }
 
+static bool is_odd(const struct sieve_row *row)
+{
+    for (int k = 0; k < row->parts; k++)
+        if (row->measures[k].odd > 0)
+            return true;
+    return false;
+}
+
 /* Rows of one op that may be hits of the breakpoints at `op`, which is that op, or scores or
  * weights that show in it. */
 static bool sift(struct watcher *w, const struct op_view *v, const struct measures *m, int op,
@@ -84,14 +101,12 @@ static bool sift(struct watcher *w, const struct op_view *v, const struct measur
     row.margin = device->exact ? 1e-6 : device->dtype == DTYPE_BF16 ? 0.02 : 1e-4;
     for (int i = w->first[op]; i >= 0; i = w->standers[i].next) {
         const struct breakpoint *b = watcher_breakpoint(w, i);
-        if (!watcher_tests(b) || (op != v->op && b->kind != STOP_NAN))
+        if (!tested(b) || (op != v->op && b->kind != STOP_NAN))
             continue;
+        const struct sieve *sieve = w->sieves[w->standers[i].breakpoint];
         for (int r = 0; r < v->n; r++) {
-            bool odd = false;
             row.measures = m + (size_t)r * (size_t)parts;
-            for (int k = 0; k < parts; k++)
-                odd = odd || row.measures[k].odd > 0;
-            if ((b->kind == STOP_NAN ? odd : sieve_passes(b->expr, &row)) &&
+            if ((sieve ? sieve_passes(sieve, &row) : is_odd(&row)) &&
                 breakpoint_covers(b, s, v->pos0 + r, op) &&
                 !watcher_note(w, v->pos0 + r, op, b->id, true, err))
                 return false;
@@ -129,6 +144,28 @@ const struct hit *watcher_find(const struct watcher *w, int position, int op, in
     return w->n > 0 ? bsearch(&wanted, w->hits, w->n, sizeof wanted, compare_hits) : NULL;
 }
 
+void watcher_forget(struct watcher *w, int position)
+{
+    w->n = 0;
+    w->seen_from = w->seen_to = position;
+}
+
+void watcher_pass(struct watcher *w, int position)
+{
+    size_t passed = 0;
+    if (w->changes != w->session->trace.changes || position < w->seen_from ||
+        position > w->seen_to) {
+        watcher_forget(w, position);
+        return;
+    }
+    while (passed < w->n && w->hits[passed].position < position)
+        passed++;
+    if (passed > 0)
+        memmove(w->hits, w->hits + passed, (w->n - passed) * sizeof *w->hits);
+    w->n -= passed;
+    w->seen_from = position;
+}
+
 /* ---- who stands where ---- */
 
 static bool add_stander(struct watcher *w, int op, int breakpoint, struct error *err)
@@ -160,64 +197,121 @@ static void watch_hidden(struct watcher *w)
     }
 }
 
-/* As watcher_init. */
-static bool mark(struct watcher *w, bool *conditional, struct error *err)
+/* Adds breakpoint i, which is enabled, at an op. */
+static bool mark_op(struct watcher *w, int i, int op, struct error *err)
 {
-    struct session *s = w->session;
-    int n_ops = s->model.program.n_ops;
-    *conditional = false;
-    for (int op = 0; op < n_ops; op++)
+    const struct session *s = w->session;
+    const struct breakpoint *b = &s->breakpoints.list[i];
+    const struct op *o = &s->model.program.ops[op];
+    if (!add_stander(w, op, i, err))
+        return false;
+    w->conditional = w->conditional || b->expr || b->kind != STOP_SITE;
+    w->next_stood[op] = op;
+    if (!watcher_tells(w, b, op))
+        w->next_asked[op] = op;
+    if (!tested(b))
+        return true;
+    w->tests = true;
+    w->nan = w->nan || b->kind == STOP_NAN;
+    w->varies = w->varies || (b->expr && expr_reads_variable(b->expr));
+    if (b->expr) {
+        /* All ops of a site have as many heads. */
+        if (!w->sieves[i])
+            w->sieves[i] = sieve_open(s->ledger, b->expr, o->heads > 1 ? o->heads : 1, err);
+        if (!w->sieves[i])
+            return false;
+        w->whole[op] = w->whole[op] || !sieve_judges(w->sieves[i]);
+    }
+    bool elsewhere = b->kind == STOP_NAN && shows_in_mix(s, op);
+    w->watch[elsewhere ? op + (int)(OP_MIX - o->kind) : op] = true;
+    return true;
+}
+
+static void drop_sieves(struct watcher *w)
+{
+    for (int i = 0; i < w->n_sieves; i++)
+        sieve_close(w->sieves[i]);
+    mem_free(w->session->ledger, w->sieves);
+    w->sieves = NULL;
+    w->n_sieves = 0;
+}
+
+static bool list(struct watcher *w, struct error *err)
+{
+    const struct session *s = w->session;
+    int n_ops = s->model.program.n_ops, n = s->breakpoints.n;
+    drop_sieves(w);
+    w->sieves = mem_alloc_array(s->ledger, MEM_OTHER, (size_t)n, sizeof *w->sieves, err);
+    if (!w->sieves)
+        return false;
+    w->n_sieves = n;
+    w->n_standers = 0;
+    w->conditional = w->tests = w->nan = w->varies = false;
+    for (int op = 0; op <= n_ops; op++)
+        w->next_stood[op] = w->next_asked[op] = n_ops;
+    for (int op = 0; op < n_ops; op++) {
+        w->watch[op] = w->whole[op] = false;
         w->first[op] = -1;
-    for (int i = s->breakpoints.n - 1; i >= 0; i--) {
-        const struct breakpoint *b = &s->breakpoints.list[i];
-        if (!b->enabled)
-            continue;
-        for (int op = 0; op < n_ops; op++) {
-            if (b->kind == STOP_SITE && w->sites[op] != (unsigned char)b->site)
-                continue;
-            if (!breakpoint_stands(b, s, op))
-                continue;
-            if (!add_stander(w, op, i, err))
+    }
+    for (int i = n - 1; i >= 0; i--)
+        for (int op = 0; op < n_ops && s->breakpoints.list[i].enabled; op++)
+            if (breakpoint_stands(&s->breakpoints.list[i], s, op) && !mark_op(w, i, op, err))
                 return false;
-            *conditional = *conditional || b->expr || b->kind != STOP_SITE;
-            bool elsewhere = b->kind == STOP_NAN && shows_in_mix(s, op);
-            int heads = s->model.program.ops[op].heads;
-            if (watcher_tests(b) && b->expr && !sieve_judges(b->expr, heads > 1 ? heads : 1))
-                w->whole[op] = true;
-            if (watcher_tests(b))
-                w->watch[elsewhere ? op + (int)(OP_MIX - s->model.program.ops[op].kind) : op] =
-                    true;
-        }
+    for (int op = n_ops - 1; op >= 0; op--) {
+        if (w->next_stood[op] == n_ops)
+            w->next_stood[op] = w->next_stood[op + 1];
+        if (w->next_asked[op] == n_ops)
+            w->next_asked[op] = w->next_asked[op + 1];
     }
     watch_hidden(w);
     return true;
 }
 
-void watcher_fini(struct watcher *w)
+static bool make(struct session *s, struct error *err)
 {
-    struct ledger *l = w->session->ledger;
-    mem_free(l, w->watch);
-    mem_free(l, w->whole);
-    mem_free(l, w->sites);
-    mem_free(l, w->first);
-    mem_free(l, w->standers);
-    mem_free(l, w->hits);
+    size_t n = (size_t)s->model.program.n_ops;
+    struct watcher *w = s->watcher = mem_alloc(s->ledger, MEM_OTHER, sizeof *w, err);
+    if (!w)
+        return false;
+    w->session = s;
+    if ((w->watch = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->watch, err)) &&
+        (w->whole = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->whole, err)) &&
+        (w->first = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->first, err)) &&
+        (w->next_stood =
+             mem_alloc_array(s->ledger, MEM_OTHER, n + 1, sizeof *w->next_stood, err)) &&
+        (w->next_asked = mem_alloc_array(s->ledger, MEM_OTHER, n + 1, sizeof *w->next_asked, err)))
+        return true;
+    watcher_close(w);
+    s->watcher = NULL;
+    return false;
 }
 
-bool watcher_init(struct watcher *w, struct session *s, bool *conditional, struct error *err)
+struct watcher *watcher_open(struct session *s, struct error *err)
 {
-    const struct program *p = &s->model.program;
-    size_t n = (size_t)p->n_ops;
-    *w = (struct watcher){.session = s};
-    w->watch = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->watch, err);
-    w->whole = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->whole, err);
-    w->sites = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->sites, err);
-    w->first = mem_alloc_array(s->ledger, MEM_OTHER, n, sizeof *w->first, err);
-    bool ok = w->watch && w->whole && w->sites && w->first;
-    for (int op = 0; ok && op < p->n_ops; op++)
-        w->sites[op] = (unsigned char)p->ops[op].site;
-    ok = ok && mark(w, conditional, err);
-    if (!ok)
-        watcher_fini(w);
-    return ok;
+    if (!s->watcher && !make(s, err))
+        return NULL;
+    struct watcher *w = s->watcher;
+    if (w->listed && w->breakpoints == s->breakpoints.changes && w->patches == s->patches.changes)
+        return w;
+    watcher_forget(w, 0);
+    w->listed = list(w, err);
+    w->breakpoints = s->breakpoints.changes;
+    w->patches = s->patches.changes;
+    return w->listed ? w : NULL;
+}
+
+void watcher_close(struct watcher *w)
+{
+    if (!w)
+        return;
+    struct ledger *l = w->session->ledger;
+    drop_sieves(w);
+    mem_free(l, w->watch);
+    mem_free(l, w->whole);
+    mem_free(l, w->first);
+    mem_free(l, w->next_stood);
+    mem_free(l, w->next_asked);
+    mem_free(l, w->standers);
+    mem_free(l, w->hits);
+    mem_free(l, w);
 }

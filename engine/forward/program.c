@@ -12,12 +12,23 @@ void program_fini(struct program *p)
     memset(p, 0, sizeof *p);
 }
 
-int program_find(const struct program *p, enum site s, int layer)
+static int find_between(const struct program *p, enum site s, int from, int to)
 {
-    for (int i = 0; i < p->n_ops; i++)
-        if (p->ops[i].site == s && (!site_in_block(s) || p->ops[i].layer == layer))
+    for (int i = from; i < to; i++)
+        if (p->ops[i].site == s)
             return i;
     return -1;
+}
+
+/* Conditions ask this for every row: only where the site can be is looked. */
+int program_find(const struct program *p, enum site s, int layer)
+{
+    if (site_in_block(s))
+        return layer < 0 || layer >= p->n_layers
+                   ? -1
+                   : find_between(p, s, p->block_op[layer], p->block_op[layer + 1]);
+    int op = find_between(p, s, 0, p->block_op[0]);
+    return op >= 0 ? op : find_between(p, s, p->block_op[p->n_layers], p->n_ops);
 }
 
 int program_next_site(const struct program *p, int op)
@@ -44,12 +55,21 @@ int program_section(const struct program *p, int op)
     return l < 0 ? p->n_layers : l;
 }
 
-void program_need(const struct program *p, int from, int target, bool stored, bool *need)
+int program_mix(const struct program *p, int layer)
+{
+    int i = p->block_op[layer];
+    while (p->ops[i].kind != OP_MIX)
+        i++;
+    return i;
+}
+
+void program_need(const struct program *p, int from, int target, bool stored, int given, bool *need)
 {
     memset(need, 0, (size_t)p->n_ops * sizeof *need);
     need[target] = true;
     for (int i = target; i >= from; i--) {
-        if (!need[i])
+        enum op_kind kind = p->ops[i].kind;
+        if (!need[i] || (kind == OP_MIX && p->ops[i].layer < given))
             continue;
         for (int k = 0; k < 2; k++) {
             int slot = p->ops[i].in[k];
@@ -65,7 +85,6 @@ void program_need(const struct program *p, int from, int target, bool stored, bo
                     break;
             }
         }
-        enum op_kind kind = p->ops[i].kind;
         if (!stored && (kind == OP_SCORES || kind == OP_MIX))
             for (int j = i - 1; j >= from && p->ops[j].layer == p->ops[i].layer; j--)
                 if (p->ops[j].kind == OP_STORE)

@@ -101,10 +101,15 @@ int program_previous_site(const struct program *p, int op);
 /* The block an op lies in: 0 .. L-1, -1 prelude, L tail. */
 int program_section(const struct program *p, int op);
 
+/* The mix of a block's attention, which makes z. */
+int program_mix(const struct program *p, int layer);
+
 /* Marks in need[n_ops] the ops of [from, target] that target's value depends on, given that
  * the residual at `from` and the prelude's values are there, and, if stored, that the keys
- * and values of these rows are in the cache already. */
-void program_need(const struct program *p, int from, int target, bool stored, bool *need);
+ * and values of these rows are in the cache already. z of the blocks below `given` is there, too:
+ * its op is marked where it is needed, and nothing that leads to it. */
+void program_need(const struct program *p, int from, int target, bool stored, int given,
+                  bool *need);
 
 /* Gives every slot its place in the frame, sharing what is not alive at once, or within `together`
  * ops: what runs an op with those behind it writes some of their rows while others are read. */

@@ -22,9 +22,10 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
                          o->n_ctx, t->n_ctx);
     if (o && o->n_ctx > 0)
         t->n_ctx = o->n_ctx;
-    t->stride = o && o->stride > 0 ? o->stride : 1;
-    if (t->stride > trace_layers(t))
-        t->stride = trace_layers(t);
+    t->sizes = keep_sizes(m);
+    int stride = o && o->stride > 0 ? o->stride : 1;
+    stride = stride < trace_layers(t) ? stride : trace_layers(t);
+    trace_set_keep(t, (struct keep){stride, o && o->attention});
     t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;
@@ -122,6 +123,7 @@ void trace_truncate(struct trace *t, int n, bool *recompute)
         t->pc = 0;
         trace_drop_pages(t, (n + KV_PAGE - 1) / KV_PAGE);
     }
+    t->changes++;
     bool changed = change_regime(t);
     if (recompute)
         *recompute = changed;
@@ -129,6 +131,7 @@ void trace_truncate(struct trace *t, int n, bool *recompute)
 
 void trace_invalidate(struct trace *t, int position, int layer)
 {
+    t->changes++;
     for (int l = layer < 1 ? 1 : layer; l <= trace_layers(t); l++)
         if (t->done[l] > position)
             t->done[l] = position;
@@ -173,6 +176,8 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
     prelude.to = p->block_op[0] - 1;
     prelude.need = NULL;
     bool tail = layer == trace_layers(t);
+    bool there = tail && c->frame->last == c->pos0 + 1; /* where the run has just left it */
+    c->frame->last = 0;
     for (prelude.from = 0; prelude.from <= prelude.to; prelude.from++) {
         /* Behind a checkpoint only the angles are still read, behind the last block nothing. */
         if (tail || (layer > 0 && p->ops[prelude.from].kind != OP_ANGLES))
@@ -182,7 +187,7 @@ bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct err
         if (!vm_run(t->vm, &one, err))
             return false;
     }
-    if (layer > 0)
+    if (layer > 0 && !there)
         trace_move_checkpoint(t, layer, c->pos0, c->n,
                               vm_slot(t->vm, c->frame, p->block_slot[layer]), false);
     return true;
@@ -198,6 +203,22 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
     if (t->done[layer] < end)
         t->done[layer] = end;
     atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
+}
+
+/* Runs a block for the frame's rows, and keeps its z. */
+static bool run_block(struct trace *t, struct vm_call *c, int layer, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    c->from = p->block_op[layer];
+    if (keep_attention(&t->sizes, t->keep, layer)) {
+        c->to = program_mix(p, layer);
+        if (!vm_run(t->vm, c, err))
+            return false;
+        trace_save_z(t, layer, c->pos0, c->n, vm_slot(t->vm, c->frame, p->ops[c->to].out));
+        c->from = c->to + 1;
+    }
+    c->to = p->block_op[layer + 1] - 1;
+    return vm_run(t->vm, c, err);
 }
 
 void trace_aim(struct trace *t, int n)
@@ -230,19 +251,19 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             return false;
         struct vm_call c = trace_call(t, f, pos0, rows);
         c.tap = t->observer.written ? &t->observer : NULL;
-        c.again = t->again;
         vm_forget(t->vm);
         if (!trace_enter(t, &c, first, err))
             return false;
         for (int l = first; l < layer; l++) {
-            c.from = p->block_op[l];
-            c.to = p->block_op[l + 1] - 1;
-            if (!vm_run(t->vm, &c, err))
+            c.again = t->done[l + 1] >= pos0 + rows; /* only to come to what is above */
+            if (!run_block(t, &c, l, err))
                 return false;
             leave_block(t, &c, l + 1);
         }
-        if (layer == trace_layers(t))
+        if (layer == trace_layers(t)) {
             t->pc = 0;
+            f->last = rows == 1 ? pos0 + 1 : 0;
+        }
         if (!vm_tell(t->vm, c.tap, err))
             return false;
         /* For one row alone a device is not waited for here: see trace_sync. */
@@ -250,6 +271,56 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             trace_invalidate(t, pos0, 1);
             return false;
         }
+    }
+    return true;
+}
+
+static bool observes(const struct trace *t, int from, int to)
+{
+    while (from < to && !t->observer.watch[from])
+        from++;
+    return from < to;
+}
+
+/* The frame's rows through the blocks that are watched, each from where the frame stands or from
+ * the nearest checkpoint. */
+static bool show_again(struct trace *t, struct vm_call *c, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    int at = -1; /* the block that the frame stands before; -1: none */
+    if (observes(t, 0, p->block_op[0])) {
+        if (!trace_enter(t, c, 0, err))
+            return false;
+        at = 0;
+    }
+    for (int l = 0; l < trace_layers(t); l++) {
+        int base = trace_nearest_kept(t, l);
+        if (!observes(t, p->block_op[l], p->block_op[l + 1]))
+            continue;
+        if (at < base && !trace_enter(t, c, base, err))
+            return false;
+        c->from = p->block_op[at < base ? base : at];
+        c->to = p->block_op[l + 1] - 1;
+        if (!vm_run(t->vm, c, err))
+            return false;
+        at = l + 1;
+    }
+    return true;
+}
+
+bool trace_again(struct trace *t, int from, int to, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    for (int pos0 = from; pos0 < to; pos0 += t->chunk) {
+        int rows = to - pos0 < t->chunk ? to - pos0 : t->chunk;
+        if (!vm_reserve(t->vm, &t->vm->run, rows, p->frame_width, err))
+            return false;
+        struct vm_call c = trace_call(t, &t->vm->run, pos0, rows);
+        c.tap = &t->observer;
+        c.again = true;
+        vm_forget(t->vm);
+        if (!show_again(t, &c, err) || !vm_tell(t->vm, c.tap, err) || !vm_sync(t->vm, err))
+            return false;
     }
     return true;
 }
@@ -289,6 +360,9 @@ bool trace_step(struct trace *t, int last, struct error *err)
             leave_block(t, &c, l);
         if (!vm_run(t->vm, &c, err))
             return false;
+        const struct op *op = &p->ops[t->pc];
+        if (op->kind == OP_MIX && keep_attention(&t->sizes, t->keep, l))
+            trace_save_z(t, l, pos, 1, vm_slot(t->vm, c.frame, op->out));
     }
     if (t->pc > end) {
         leave_block(t, &c, p->n_layers);

@@ -1,16 +1,18 @@
 /* trace.h - what a run leaves behind, and every value of it on demand.
  *
- * Token ids, pages of keys and values, and checkpoints of the residual stream. A forward
- * pass is pure, so any value at any computed (position, site) is recomputed from these, for
- * just the rows asked for, with the same bits.
+ * Token ids, pages of keys and values, and checkpoints (keep.h). A forward pass is pure, so any
+ * value at any computed (position, site) is recomputed from these, for just the rows asked for,
+ * with the same bits.
  *
  * Memory: pages of KV_PAGE positions, all layers in one block; checkpoints in pages of the
  * same length. done[l] is the number of leading positions whose residual before block l is
- * known (l = L: after the last block); it never grows with l.
+ * known (l = L: after the last block); it never grows with l. So far are the residual that is kept
+ * before block l, and z that is kept of block l - 1, the run's.
  */
 #ifndef MIDPASS_TRACE_H
 #define MIDPASS_TRACE_H
 
+#include "engine/forward/keep.h"
 #include "engine/model/model.h"
 
 #include <stdatomic.h>
@@ -18,9 +20,10 @@
 enum rope_regime { REGIME_AUTO, REGIME_SHORT, REGIME_LONG };
 
 struct trace_options {
-    int n_ctx;  /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
-    int stride; /* checkpoint every stride-th layer; 0: 1, widened when memory is short */
-    int chunk;  /* positions that a prompt runs in at once; 0: what the backend likes */
+    int n_ctx;      /* cap on the sequence; 0: the model's own limit. Sizes nothing. */
+    int stride;     /* checkpoint every stride-th layer; 0: 1. Less is kept when memory is short. */
+    bool attention; /* keep z between */
+    int chunk;      /* positions that a prompt runs in at once; 0: what the backend likes */
     enum rope_regime regime;
 };
 
@@ -56,26 +59,28 @@ struct trace {
     struct backend *backend;
     int32_t *ids; /* host */
     int n_ids, room_ids;
-    int n_ctx;  /* the cap in force */
-    int stride; /* checkpoints kept at layers 1..L with l % stride == 0, and at L */
+    int n_ctx;        /* the cap in force */
+    struct keep keep; /* what there is in checkpoints */
+    struct keep_sizes sizes;
     int chunk;
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
     int *done;               /* [L + 1] */
-    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; and the
-     * residuals of the kept layers, [kept layers, KV_PAGE, D]. */
+    /* Pages of KV_PAGE positions, backend memory: all layers' keys and values; checkpoints. */
     void **kv_pages, **checkpoint_pages;
     size_t *checkpoint_bytes; /* of each page */
     int n_pages, room_pages;
-    struct hooks hooks;      /* patches: applied in every run and every recomputation */
+    int z_from;         /* the first page that has z, where that is kept: those before are older */
+    struct hooks hooks; /* patches: applied in every run and every recomputation */
     struct hooks observer;   /* looks at what trace_compute runs, after the patches */
-    bool again;              /* what it runs was run before: see op_view */
     volatile int *interrupt; /* not NULL: non-zero stops at the next op boundary */
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
-    /* For another thread to look at while this one computes: blocks x positions that are done,
-     * and the position that the motion goes to (0: nobody said). */
+    unsigned long changes; /* so far: values that were known, and are not, or are others now */
+    /* For another thread to look at while this one computes: what is kept, blocks x positions that
+     * are done, and the position that the motion goes to (0: nobody said). */
+    _Atomic(struct keep) keep_now;
     atomic_long work_done;
     atomic_int work_goal;
 };
@@ -105,6 +110,9 @@ bool trace_compute(struct trace *t, int n, struct error *err);
 /* The same of the blocks below `layer` alone: done[layer] >= n. An interrupted run, and an edit,
  * leave the lower blocks of some positions computed; this brings such a state back. */
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err);
+/* Runs positions from .. to-1, wholly computed, once more for the observer to see: the blocks that
+ * it watches ops of, and nothing is kept. */
+bool trace_again(struct trace *t, int from, int to, struct error *err);
 /* Waits for a device. False: it failed, and the last position is not computed. */
 bool trace_sync(struct trace *t, struct error *err);
 /* Says how far the motion under way will compute, for who shows its progress (work_goal). */
@@ -120,6 +128,11 @@ bool trace_step(struct trace *t, int last, struct error *err);
  * n_keys are ignored. Memory used beside out: a frame for at most `chunk` rows. */
 bool trace_read(struct trace *t, int op, int row0, int n, int head0, int heads, int n_keys,
                 float *out, struct error *err);
+/* The same rows, but for scores and patterns, shown where the backend has them, some at a time, and
+ * gone when show returns. */
+typedef bool trace_shown(void *context, const float *rows, int row0, int n, struct error *err);
+bool trace_show(struct trace *t, int op, int row0, int n, trace_shown *show, void *context,
+                struct error *err);
 /* Floats that trace_read writes for these arguments. */
 size_t trace_read_count(const struct trace *t, int op, int n, int heads, int n_keys);
 

@@ -3,21 +3,15 @@
 #include "engine/forward/trace_parts.h"
 #include "engine/model/plan.h"
 
-/* The last one is what the logits are computed from. */
+void trace_set_keep(struct trace *t, struct keep keep)
+{
+    t->keep = keep;
+    atomic_store(&t->keep_now, keep);
+}
+
 bool trace_kept(const struct trace *t, int layer)
 {
-    return layer > 0 && (layer % t->stride == 0 || layer == trace_layers(t));
-}
-
-/* A kept layer's place among the kept ones. */
-static int kept_index(const struct trace *t, int layer)
-{
-    return layer == trace_layers(t) ? (trace_layers(t) - 1) / t->stride : layer / t->stride - 1;
-}
-
-static int kept_count(const struct trace *t)
-{
-    return (trace_layers(t) - 1) / t->stride + 1;
+    return keep_residual(&t->sizes, t->keep, layer);
 }
 
 int trace_nearest_kept(const struct trace *t, int layer)
@@ -34,7 +28,7 @@ size_t trace_kv_page_bytes(const struct trace *t)
 
 size_t trace_checkpoint_page_bytes(const struct trace *t)
 {
-    return (size_t)kept_count(t) * KV_PAGE * (size_t)t->model->config.d_model * sizeof(float);
+    return keep_bytes(&t->sizes, t->keep);
 }
 
 void trace_drop_pages(struct trace *t, int keep)
@@ -46,36 +40,37 @@ void trace_drop_pages(struct trace *t, int keep)
     }
     if (keep < t->n_pages)
         t->n_pages = keep;
+    if (t->z_from > t->n_pages)
+        t->z_from = t->n_pages;
 }
 
-/* Keeps checkpoints of half as many layers; what goes is given back. */
-static bool widen_stride(struct trace *t)
+/* Keeps less; what goes is given back. The pages that there are have no z afterwards: it is what
+ * goes, or was not kept while they were filled. */
+static bool thin(struct trace *t)
 {
-    if (t->stride >= trace_layers(t))
+    struct keep old = t->keep, less = old;
+    if (!keep_less(&t->sizes, &less))
         return false;
-    int old = t->stride;
-    size_t each = KV_PAGE * (size_t)t->model->config.d_model * sizeof(float);
+    size_t each = KV_PAGE * (size_t)t->sizes.d * sizeof(float);
+    size_t bytes = keep_bytes(&t->sizes, (struct keep){.stride = less.stride});
     for (int i = 0; i < t->n_pages; i++) {
         char *page = t->checkpoint_pages[i];
-        size_t to = 0;
-        for (int l = 1; l <= trace_layers(t); l++) {
-            t->stride = old;
-            if (!trace_kept(t, l))
+        for (int l = 1; l <= t->sizes.n_layers; l++) {
+            if (!keep_residual(&t->sizes, less, l))
                 continue;
-            size_t from = (size_t)kept_index(t, l);
-            t->stride = 2 * old;
-            if (!trace_kept(t, l))
-                continue;
+            size_t from = keep_residual_at(&t->sizes, old, l);
+            size_t to = keep_residual_at(&t->sizes, less, l);
             if (to != from)
-                t->backend->copy(t->backend, page + to * each, page + from * each, each);
-            to++;
+                t->backend->copy(t->backend, page + to, page + from, each);
         }
         /* A block that cannot shrink is still large enough. */
-        if (room_shrink(t->ledger, t->backend, MEM_CHECKPOINTS, &t->checkpoint_pages[i],
-                        t->checkpoint_bytes[i], to * each))
-            t->checkpoint_bytes[i] = to * each;
+        if (bytes < t->checkpoint_bytes[i] &&
+            room_shrink(t->ledger, t->backend, MEM_CHECKPOINTS, &t->checkpoint_pages[i],
+                        t->checkpoint_bytes[i], bytes))
+            t->checkpoint_bytes[i] = bytes;
     }
-    t->stride = 2 * old;
+    trace_set_keep(t, less);
+    t->z_from = t->n_pages;
     return true;
 }
 
@@ -129,12 +124,13 @@ static bool has_room(const struct trace *t, int n)
                               budget;
 }
 
-/* What PLAN_CHECKPOINTS_PART says, as pages are taken. */
-static bool has_too_many(const struct trace *t, int n)
+/* What PLAN_CHECKPOINTS_PART says, of the whole sequence: what is kept of its first positions is
+ * then the same as of its last. */
+static bool has_too_many(const struct trace *t)
 {
     size_t budget = ledger_budget(t->ledger);
     size_t weights = ledger_now(t->ledger, MEM_WEIGHTS, MEM_DEVICE);
-    size_t pages = ((size_t)n + KV_PAGE - 1) / KV_PAGE;
+    size_t pages = ((size_t)t->n_ids + KV_PAGE - 1) / KV_PAGE;
     return budget > weights &&
            pages * trace_checkpoint_page_bytes(t) > (budget - weights) / PLAN_CHECKPOINTS_PART;
 }
@@ -142,13 +138,13 @@ static bool has_too_many(const struct trace *t, int n)
 bool trace_reserve_pages(struct trace *t, int n, struct error *err)
 {
     int before = t->n_pages;
-    while (has_too_many(t, n) && widen_stride(t))
+    while (has_too_many(t) && thin(t))
         ;
     while (t->n_pages * KV_PAGE < n) {
         struct error refused = {0};
         if (has_room(t, n) && add_page(t, &refused))
             continue;
-        if (widen_stride(t))
+        if (thin(t))
             continue;
         int fit = t->n_pages * KV_PAGE;
         char budget[24];
@@ -168,10 +164,29 @@ bool trace_reserve_pages(struct trace *t, int n, struct error *err)
 
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save)
 {
-    int d = t->model->config.d_model;
-    size_t offset = (size_t)kept_index(t, layer) * KV_PAGE * (size_t)d * sizeof(float);
+    struct backend *b = t->backend;
+    size_t offset = keep_residual_at(&t->sizes, t->keep, layer);
     if (save)
-        t->backend->rows_save(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
+        b->rows_save(b, t->checkpoint_pages, offset, DTYPE_F32, t->sizes.d, pos0, n, rows);
     else
-        t->backend->rows_load(t->backend, t->checkpoint_pages, offset, d, pos0, n, rows);
+        b->rows_load(b, t->checkpoint_pages, offset, DTYPE_F32, t->sizes.d, pos0, n, rows);
+}
+
+void trace_save_z(struct trace *t, int layer, int pos0, int n, const float *z)
+{
+    struct backend *b = t->backend;
+    int without = t->z_from * KV_PAGE - pos0; /* rows in older pages */
+    without = without < 0 ? 0 : without;
+    if (without < n)
+        b->rows_save(b, t->checkpoint_pages, keep_attention_at(&t->sizes, t->keep, layer),
+                     t->sizes.z_dtype, t->sizes.z, pos0 + without, n - without,
+                     z + (size_t)without * (size_t)t->sizes.z);
+}
+
+void trace_load_z(void *context, int layer, int pos0, int n, float *z)
+{
+    const struct trace *t = context;
+    struct backend *b = t->backend;
+    b->rows_load(b, t->checkpoint_pages, keep_attention_at(&t->sizes, t->keep, layer),
+                 t->sizes.z_dtype, t->sizes.z, pos0, n, z);
 }

@@ -9,17 +9,22 @@ int trace_layers(const struct trace *t);
 
 /* ---- pages and checkpoints (trace_pages.c) ---- */
 
-/* Whether the residual before a layer is kept: every stride-th, and the last. */
+/* From now on. */
+void trace_set_keep(struct trace *t, struct keep keep);
+/* Whether the residual before a layer is kept. */
 bool trace_kept(const struct trace *t, int layer);
 /* The nearest kept layer at or below, or 0, which the prelude gives. */
 int trace_nearest_kept(const struct trace *t, int layer);
-/* Pages for positions below n. Short of memory, checkpoints are kept of fewer layers; if that
- * does not do, the error says how long a sequence fits. */
+/* Pages for positions below n. Short of memory, less is kept (keep_less); if that does not do, the
+ * error says how long a sequence fits. */
 bool trace_reserve_pages(struct trace *t, int n, struct error *err);
 /* Gives back all pages but the first `keep`. */
 void trace_drop_pages(struct trace *t, int keep);
 /* Copies rows of a frame's residual to (save) or from the checkpoints of a kept layer. */
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save);
+/* The same of z; saved only where the pages have it. What loads it is the vm's: see vm_call. */
+void trace_save_z(struct trace *t, int layer, int pos0, int n, const float *z);
+void trace_load_z(void *context, int layer, int pos0, int n, float *z);
 
 /* ---- running (trace.c) ---- */
 

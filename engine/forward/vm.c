@@ -3,12 +3,6 @@
 /* Floats of scores that a tile of rows may take where they are looked at. */
 #define WIDE_FLOATS ((size_t)1 << 22)
 
-float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
-{
-    const struct slot *s = &vm->model->program.slots[slot];
-    return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
-}
-
 bool vm_sync(struct vm *vm, struct error *err)
 {
     char why[256];
@@ -297,6 +291,8 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
                 op->width / op->heads);
         break;
     case OP_STORE: {
+        if (c->again) /* they are there */
+            break;
         struct kv_view kv = vm_kv(vm->model, b, c->kv_pages, op->layer);
         b->kv_store(b, &kv, c->pos0, c->n, x, y);
         break;
@@ -343,6 +339,29 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
     return last;
 }
 
+/* What a watched op wrote, for the hooks. */
+static bool show(struct vm *vm, const struct vm_call *c, int i, struct error *err)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    struct op_view v = {.op = i,
+                        .pos0 = c->pos0,
+                        .n = c->n,
+                        .data = vm_slot(vm, c->frame, op->out),
+                        .row_stride = (size_t)op->width,
+                        .heads = op->heads,
+                        .again = c->again || c->need != NULL};
+    return call_hooks(vm, c, &v, err);
+}
+
+static bool load_z(struct vm *vm, const struct vm_call *c, int i, struct error *err)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    struct vm_call patched_already = *c;
+    patched_already.patches = NULL;
+    c->load(c->context, op->layer, c->pos0, c->n, vm_slot(vm, c->frame, op->out));
+    return !watched(&patched_already, i) || show(vm, &patched_already, i, err);
+}
+
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
 {
     const struct program *p = &vm->model->program;
@@ -355,6 +374,11 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
         if (c->interrupt && *c->interrupt)
             return error_set(err, ERR_INTERRUPTED, "stopped");
         if (op->kind >= OP_SCORES && op->kind <= OP_MIX) {
+            if (op->kind == OP_MIX && op->layer < c->given) {
+                if (!load_z(vm, c, i, err))
+                    return false;
+                continue;
+            }
             i = attention(vm, c, i, err);
             if (i < 0)
                 return false;
@@ -364,17 +388,8 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
         } else if (!execute(vm, c, i, err)) {
             return false;
         }
-        if (op->out >= 0 && watched(c, i)) {
-            struct op_view v = {.op = i,
-                                .pos0 = c->pos0,
-                                .n = c->n,
-                                .data = vm_slot(vm, c->frame, op->out),
-                                .row_stride = (size_t)op->width,
-                                .heads = op->heads,
-                                .again = c->again || c->need != NULL};
-            if (!call_hooks(vm, c, &v, err))
-                return false;
-        }
+        if (op->out >= 0 && watched(c, i) && !show(vm, c, i, err))
+            return false;
     }
     return true;
 }

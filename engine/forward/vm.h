@@ -15,7 +15,8 @@ struct frame {
     size_t room; /* floats */
     float *wide;
     size_t wide_room;
-    int n; /* rows of the present contents */
+    int n;    /* rows of the present contents */
+    int last; /* 0, or one behind the position of which the only row is the last block's residual */
     /* hook_result as it was before a patch, [n, H, D], host memory, until attn_out takes up the
      * difference. */
     float *before;
@@ -43,6 +44,8 @@ struct vm {
     size_t measures_room, n_measures; /* floats; of the structs */
     struct vm_measured *measured;
     int n_measured, room_measured;
+    float *found; /* what a device tells of rows: vm_best, vm_measure */
+    size_t found_room;
 };
 
 /* One stretch. ids are those of the rows; keys before pos0 are in the cache. */
@@ -53,9 +56,13 @@ struct vm_call {
     const int32_t *ids; /* of the whole sequence */
     void *const *kv_pages;
     bool long_regime;
-    const bool *need;            /* [n_ops] or NULL: all but the lazy */
-    int head0, heads;            /* of scores and softmax, where the stretch ends at one; 0: all */
-    bool again;                  /* for whoever looks: these rows were run before */
+    const bool *need; /* [n_ops] or NULL: all but the lazy */
+    /* z of the blocks below `given` is loaded where it is needed, patched as it was in the run. */
+    int given;
+    void (*load)(void *context, int layer, int pos0, int n, float *z);
+    void *context;
+    int head0, heads; /* of scores and softmax, where the stretch ends at one; 0: all */
+    bool again;       /* these rows were run before, and only somebody looks: see op_view */
     const struct hooks *patches; /* may be NULL */
     const struct hooks *tap;     /* may be NULL; after the patches */
     const volatile int *interrupt;
@@ -74,7 +81,8 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
  * also be stepped and looked at: the live frame, some rows of patterns and of logits, the ids,
  * the tables of pages. */
 size_t vm_room_bytes(const struct model *m, int n_keys);
-/* Makes the workspace large enough for n rows with n_keys keys. */
+/* Makes the workspace large enough: so many bytes; for n rows with n_keys keys. */
+bool vm_reserve_bytes(struct vm *vm, size_t bytes, struct error *err);
 bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err);
 /* On a device the ops are only asked for: vm_sync waits, and tells what went wrong. */
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
@@ -84,6 +92,13 @@ bool vm_sync(struct vm *vm, struct error *err);
 bool vm_tell(struct vm *vm, const struct hooks *tap, struct error *err);
 /* What a run that failed has measured is told nobody. */
 void vm_forget(struct vm *vm);
+/* Has a device that can (backend.best) find what is best in rows of x[n, d] where they lie; what it
+ * found, rows[n] and entries[n, k], stays until the vm is called again. */
+bool vm_best(struct vm *vm, const float *x, int n, int d, const int32_t *targets, int k,
+             const struct best_row **rows, const struct best_entry **entries, struct error *err);
+/* The same of what is measured of each row: out[n]. */
+bool vm_measure(struct vm *vm, const float *x, int n, int d, const struct measures **out,
+                struct error *err);
 /* Where a slot's rows are in a frame. */
 float *vm_slot(const struct vm *vm, const struct frame *f, int slot);
 /* Give scratch back. */

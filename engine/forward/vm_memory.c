@@ -19,6 +19,12 @@ struct kv_view vm_kv(const struct model *m, struct backend *b, void *const *page
                             .d_head = m->config.d_head};
 }
 
+float *vm_slot(const struct vm *vm, const struct frame *f, int slot)
+{
+    const struct slot *s = &vm->model->program.slots[slot];
+    return s->offset == SLOT_WIDE ? f->wide : f->slots + s->offset * (size_t)f->n;
+}
+
 bool vm_renew(struct vm *vm, float **p, size_t *room, size_t floats, struct error *err)
 {
     if (floats <= *room)
@@ -49,15 +55,17 @@ bool vm_renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct
 
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err)
 {
+    const float *before = f->slots;
     if (!vm_renew(vm, &f->slots, &f->room, width * (size_t)n, err))
         return false;
+    if (f->slots != before || f->n != n)
+        f->last = 0;
     f->n = n;
     return true;
 }
 
-bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+bool vm_reserve_bytes(struct vm *vm, size_t bytes, struct error *err)
 {
-    size_t bytes = vm->backend->workspace_bytes(vm->backend, n, n_keys);
     if (bytes <= vm->work.bytes)
         return true;
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
@@ -67,6 +75,11 @@ bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
         return false;
     vm->work.bytes = bytes;
     return true;
+}
+
+bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err)
+{
+    return vm_reserve_bytes(vm, vm->backend->workspace_bytes(vm->backend, n, n_keys), err);
 }
 
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys)
@@ -102,6 +115,7 @@ void vm_fini(struct vm *vm)
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->measures,
               vm->measures_room * sizeof *vm->measures);
     mem_free(vm->ledger, vm->measured);
+    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->found, vm->found_room * sizeof *vm->found);
     frame_fini(vm, &vm->live);
     frame_fini(vm, &vm->run);
 }

@@ -14,10 +14,9 @@ void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size
     *p = (struct plan){
         .weights = model_place_bytes(m),
         .kv_page = vm_kv_page_bytes(m, m->backend),
-        .checkpoint_layer = KV_PAGE * (size_t)m->config.d_model * sizeof(float),
         .scratch = vm_scratch_bytes(m, m->backend, chunk, n_ctx),
         .other = held + vm_room_bytes(m, n_ctx),
-        .n_layers = m->config.n_layers,
+        .sizes = keep_sizes(m),
     };
 }
 
@@ -26,35 +25,32 @@ static size_t pages(int n)
     return ((size_t)n + KV_PAGE - 1) / KV_PAGE;
 }
 
-static size_t kept_layers(const struct plan *p, int stride)
+static size_t checkpoint_bytes_of(const struct plan *p, int n, struct keep keep)
 {
-    return (size_t)((p->n_layers - 1) / stride + 1);
+    return pages(n) * keep_bytes(&p->sizes, keep);
 }
 
-size_t plan_bytes(const struct plan *p, int n, int stride)
+size_t plan_bytes(const struct plan *p, int n, struct keep keep)
 {
-    return p->weights + p->scratch + p->other +
-           pages(n) * (p->kv_page + p->checkpoint_layer * kept_layers(p, stride));
+    return p->weights + p->scratch + p->other + pages(n) * p->kv_page +
+           checkpoint_bytes_of(p, n, keep);
 }
 
-int plan_stride(const struct plan *p, int n, size_t budget)
+bool plan_keep(const struct plan *p, int n, size_t budget, struct keep *keep)
 {
-    size_t free = budget > p->weights ? budget - p->weights : 0;
-    for (int stride = 1;; stride = stride * 2 < p->n_layers ? stride * 2 : p->n_layers) {
-        bool widest = stride >= p->n_layers, fits = plan_bytes(p, n, stride) <= budget;
-        size_t checkpoints = pages(n) * p->checkpoint_layer * kept_layers(p, stride);
-        if (fits && (widest || checkpoints <= free / PLAN_CHECKPOINTS_PART))
-            return stride;
-        if (widest)
-            return 0;
-    }
+    size_t most = budget > p->weights ? (budget - p->weights) / PLAN_CHECKPOINTS_PART : 0;
+    bool fits;
+    do
+        fits = plan_bytes(p, n, *keep) <= budget;
+    while ((!fits || checkpoint_bytes_of(p, n, *keep) > most) && keep_less(&p->sizes, keep));
+    return fits;
 }
 
-int plan_positions(const struct plan *p, int limit, int stride, size_t budget)
+int plan_positions(const struct plan *p, int limit, struct keep keep, size_t budget)
 {
     if (budget < p->weights + p->scratch + p->other)
         return 0;
-    size_t each = p->kv_page + p->checkpoint_layer * kept_layers(p, stride);
+    size_t each = p->kv_page + keep_bytes(&p->sizes, keep);
     size_t fit = (budget - p->weights - p->scratch - p->other) / each * KV_PAGE;
     return fit < (size_t)limit ? (int)fit : limit;
 }
@@ -62,14 +58,15 @@ int plan_positions(const struct plan *p, int limit, int stride, size_t budget)
 static void line(struct text *out, const char *what, size_t bytes, const char *note)
 {
     char size[24];
-    text_printf(out, "  %-34s %12s%s%s\n", what, mem_format(bytes, size), *note ? "  " : "", note);
+    text_printf(out, "  %-45s %11s%s%s\n", what, mem_format(bytes, size), *note ? "  " : "", note);
 }
 
 static void report(const struct plan *p, const struct model *m, int n_ctx, size_t budget,
                    struct text *out)
 {
     const struct config *c = &m->config;
-    char size[24], what[80];
+    char size[24], what[100], words[64];
+    struct keep every = {.stride = 1}, least = keep_least(&p->sizes), keep = every;
     text_printf(out,
                 "%s: %s, %d layers, %d heads (%d key/value) of %d, d_model %d, d_mlp %d, "
                 "vocabulary %d, %s\n",
@@ -86,49 +83,45 @@ static void report(const struct plan *p, const struct model *m, int n_ctx, size_
          (size_t)((double)(pages(thousand) * p->kv_page) * 1000 / thousand),
          m->backend->dtype == DTYPE_BF16 ? "bfloat16" : "float32");
     line(out, "checkpoints per 1000 tokens",
-         (size_t)((double)(pages(thousand) * p->checkpoint_layer) * 1000 / thousand *
-                  (double)kept_layers(p, 1)),
+         (size_t)((double)checkpoint_bytes_of(p, thousand, every) * 1000 / thousand),
          "every layer, float32");
-    text_printf(out, "\nAt %d positions, by checkpoint stride:\n", n_ctx);
-    snprintf(what, sizeof what, "K/V");
-    line(out, what, pages(n_ctx) * p->kv_page, "");
-    for (int stride = 1;; stride = stride * 2 < p->n_layers ? stride * 2 : p->n_layers) {
+    text_printf(out, "\nAt %d positions, by what checkpoints keep:\n", n_ctx);
+    line(out, "K/V", pages(n_ctx) * p->kv_page, "");
+    do {
         char note[64];
-        size_t all = plan_bytes(p, n_ctx, stride);
-        snprintf(what, sizeof what,
-                 stride == 1 ? "checkpoints every layer" : "checkpoints every %d layers", stride);
+        size_t all = plan_bytes(p, n_ctx, keep);
+        snprintf(what, sizeof what, "checkpoints %s", keep_words(keep, words));
         snprintf(note, sizeof note, "in all %s%s", mem_format(all, size),
                  all <= budget ? "" : ", does not fit");
-        line(out, what, pages(n_ctx) * p->checkpoint_layer * kept_layers(p, stride), note);
-        if (stride >= p->n_layers)
-            break;
-    }
+        line(out, what, checkpoint_bytes_of(p, n_ctx, keep), note);
+    } while (keep_less(&p->sizes, &keep));
     text_printf(out, "\nBudget %s: ", mem_format(budget, size));
-    int stride = plan_stride(p, n_ctx, budget);
-    if (stride == 1) {
+    keep = every;
+    bool fits = plan_keep(p, n_ctx, budget, &keep);
+    if (fits && keep.stride == 1) {
         text_printf(out, "%d positions fit.\n", n_ctx);
         return;
     }
-    if (stride > 1)
-        text_printf(out, "%d positions fit with checkpoints every %d layers.\n", n_ctx, stride);
+    if (fits)
+        text_printf(out, "%d positions fit with checkpoints %s.\n", n_ctx, keep_words(keep, words));
     else if (budget < p->weights + p->scratch + p->other)
         text_printf(
             out, "too small for the weights and what running them takes: needs %s at the least.\n",
-            mem_format(plan_bytes(p, KV_PAGE, p->n_layers), size));
+            mem_format(plan_bytes(p, KV_PAGE, least), size));
     else
         text_printf(out, "%d positions do not fit.\n", n_ctx);
-    int full = plan_positions(p, n_ctx, 1, budget),
-        wide = plan_positions(p, n_ctx, p->n_layers, budget);
+    int full = plan_positions(p, n_ctx, every, budget),
+        wide = plan_positions(p, n_ctx, least, budget);
     if (full == n_ctx)
         text_printf(out, "  more of them would take over 1/%d of what the weights leave\n",
                     PLAN_CHECKPOINTS_PART);
     else if (full > 0)
         text_printf(out, "  fits with --ctx %d\n", full);
-    if (stride == 0 && wide > full)
-        text_printf(out, "  fits with --ctx %d, with checkpoints every %d layers\n", wide,
-                    p->n_layers);
-    if (stride == 0) /* rounded up, so that what is printed does fit */
-        text_printf(out, "  fits with --mem %zuM\n", (plan_bytes(p, n_ctx, p->n_layers) >> 20) + 1);
+    if (!fits && wide > full)
+        text_printf(out, "  fits with --ctx %d, with checkpoints %s\n", wide,
+                    keep_words(least, words));
+    if (!fits) /* rounded up, so that what is printed does fit */
+        text_printf(out, "  fits with --mem %zuM\n", (plan_bytes(p, n_ctx, least) >> 20) + 1);
 }
 
 /* About what a tokenizer holds: as much as its file. */

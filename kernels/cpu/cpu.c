@@ -223,30 +223,39 @@ static void cpu_probabilities(struct backend *b, const float *x, float *out, int
     });
 }
 
-/* ---- rows in pages ----------------------------------------------------------------------------
- */
+/* ---- rows in pages --------------------------------------------------------------------------- */
 
-static float *paged_row(void *const *pages, size_t offset, int d, int pos)
+static void *paged_row(void *const *pages, size_t offset, size_t bytes, int pos)
 {
-    return (float *)((char *)pages[pos / KV_PAGE] + offset) + (size_t)(pos % KV_PAGE) * (size_t)d;
+    return (char *)pages[pos / KV_PAGE] + offset + (size_t)(pos % KV_PAGE) * bytes;
 }
 
-static void cpu_rows_save(struct backend *b, void *const *pages, size_t offset, int d, int pos0,
-                          int n, const float *rows)
+static void cpu_rows_save(struct backend *b, void *const *pages, size_t offset, enum dtype kept,
+                          int d, int pos0, int n, const float *rows)
 {
+    size_t bytes = (size_t)d * dtype_size(kept);
     (void)b;
-    for (int r = 0; r < n; r++)
-        memcpy(paged_row(pages, offset, d, pos0 + r), rows + (size_t)r * (size_t)d,
-               (size_t)d * sizeof *rows);
+    for (int r = 0; r < n; r++, rows += d) {
+        uint16_t *to = paged_row(pages, offset, bytes, pos0 + r);
+        if (kept == DTYPE_F32)
+            memcpy(to, rows, bytes);
+        for (int i = 0; kept == DTYPE_BF16 && i < d; i++)
+            to[i] = dtype_to_bf16(rows[i]);
+    }
 }
 
-static void cpu_rows_load(struct backend *b, void *const *pages, size_t offset, int d, int pos0,
-                          int n, float *rows)
+static void cpu_rows_load(struct backend *b, void *const *pages, size_t offset, enum dtype kept,
+                          int d, int pos0, int n, float *rows)
 {
+    size_t bytes = (size_t)d * dtype_size(kept);
     (void)b;
-    for (int r = 0; r < n; r++)
-        memcpy(rows + (size_t)r * (size_t)d, paged_row(pages, offset, d, pos0 + r),
-               (size_t)d * sizeof *rows);
+    for (int r = 0; r < n; r++, rows += d) {
+        const uint16_t *from = paged_row(pages, offset, bytes, pos0 + r);
+        if (kept == DTYPE_F32)
+            memcpy(rows, from, bytes);
+        for (int i = 0; kept == DTYPE_BF16 && i < d; i++)
+            rows[i] = dtype_load(DTYPE_BF16, &from[i]);
+    }
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */

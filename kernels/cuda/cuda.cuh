@@ -17,7 +17,7 @@ extern "C" {
 
 #define FEW_ROWS 8  /* rows that the kernels for one token take; more go to cuBLAS and tiles */
 #define MIRRORS  4  /* lists of pages that the device has a copy of */
-#define KERNELS  64 /* that are launched early */
+#define KERNELS  32 /* that take more shared memory than others */
 
 /* A host's list of pages, as the device has it. */
 struct mirror {
@@ -27,10 +27,7 @@ struct mirror {
     unsigned long used;
 };
 
-#define STORED_NONE    (-1)
-#define STORED_SEVERAL (-2)
-
-/* A kernel that is launched early, and the shared memory that was asked for. */
+/* A kernel, and the shared memory that was asked for. */
 struct prepared {
     const void *kernel;
     size_t shared_bytes;
@@ -40,13 +37,15 @@ struct prepared {
 #define TOGETHER     3    /* products with the same rows that are joined */
 #define ARRIVALS     4096 /* heads of one query, at most, whose keys are split between blocks */
 
-/* One row: sum = x + y, saved = sum, scale = rms(sum), normalized = sum / scale, out = gain of it.
- * y, sum and all after them may be NULL: left out. */
+/* One row: sum = x + y, saved = sum, centred = sum - its mean, scale = rms(centred), normalized =
+ * centred / scale, out = gain of it. y, sum and all after them may be NULL: left out, the row going
+ * on as it is. */
 struct norm_job {
     const float *x, *y;
-    float *sum, *saved, *scale, *normalized;
+    float *sum, *saved, *centred, *scale, *normalized;
     const float *gain, *bias;
     float *out;
+    double each; /* 1 / d */
     float eps;
     int d;
 };
@@ -93,6 +92,13 @@ struct turn_job {
     const float *keys, *values;
 };
 
+/* Rows that are measured. */
+struct measure_job {
+    const float *x;
+    int n, d;
+    struct measures *out;
+};
+
 enum joined { NOTHING, NORM, PRODUCTS, TURN };
 
 /* A launch that waits for ops that can go along: a token's time is launches as much as bytes. What
@@ -104,11 +110,16 @@ struct waiting {
     struct turn_job turn;
 };
 
+struct product_stage;
+struct attention_stage;
+struct queue;
+
 struct cuda {
     struct backend b; /* first: a struct backend * is a struct cuda * */
     int device, n_sm;
     size_t shared_bytes; /* of memory that a block can have */
-    bool early;   /* a kernel's blocks can come before the last kernel has ended: async.cuh */
+    bool
+        bulk; /* many bytes can be fetched as one request (9.0 on): one row goes through token.cu */
     bool pooled;  /* allocations come from the device's pool, in the stream's order */
     bool doubles; /* double is not much slower than float: float32 products are summed in it */
     struct prepared prepared[KERNELS];
@@ -117,10 +128,9 @@ struct cuda {
     struct mirror mirrors[MIRRORS];
     unsigned long clock;
     struct waiting waiting;
-    /* The position whose keys launches stored that a later one may not have waited for: those since
-     * the last launch that waits for all before it. */
-    int stored;
-    unsigned *arrived; /* [ARRIVALS] of single.cu's blocks, 0 between launches */
+    struct queue *queue;
+    unsigned *arrived; /* [ARRIVALS] of the parts of a query's heads, 0 between launches */
+    void *bounce;      /* pinned, what is read passes through it; NULL: there is none */
     /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
      * gate and up, have the same. */
     const float *rounded;
@@ -138,29 +148,30 @@ static inline struct cuda *cuda_of(struct backend *b)
 /* Keeps a failure of the runtime or of cuBLAS; true if there is none. */
 bool cuda_ok(struct cuda *c, cudaError_t e, const char *what);
 bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what);
-/* What a launch says, of those that wait for all before them. */
+/* What a launch says. */
 bool launched(struct cuda *c, const char *what);
-/* Launches what waits; forgets the rounded rows. Whatever reads or writes the device's memory comes
- * after this. */
+/* Makes room for the kernel's shared memory. */
+bool shared_memory(struct cuda *c, const void *kernel, size_t bytes, const char *what);
+
+/* ---- one row at a time: what waits, what is queued, what is launched ----
+ * An op on one row goes along with what waits (join.cu), or that is put into the queue (queue.cu)
+ * and the op waits itself. Whoever reads or writes the device's memory in any other way settles
+ * first. */
+
+/* Puts what waits into the queue; what the queue does not take is launched behind it. */
+void advance(struct cuda *c);
+/* Launches what waits and what is queued; forgets the rounded rows. */
 void settle(struct cuda *c);
 static inline bool ready(struct cuda *c)
 {
     settle(c);
     return !c->failed;
 }
-/* What waits, as launches (norm.cu, matvec.cu, stream.cu, rows.cu, kv.cu). */
-void norm_launch(struct cuda *c, const struct norm_job *j);
-void product_launch(struct cuda *c, const struct product_job *j);
-void stream_launch(struct cuda *c, const struct product_job *j);
-void rope_launch(struct cuda *c, const struct rope_job *j, int n);
-void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n, const float *keys,
-                     const float *values);
-/* Whether one row times the matrix is stream.cu's. */
-bool stream_takes(const struct cuda *c, const struct matrix *w);
-/* Whether the op on one row goes along with what waits, or waits itself (join.cu); no op of an
- * exact device does. */
+/* Whether the op on one row goes along with what waits, or waits itself; no op of an exact device
+ * does. */
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x);
+bool join_center(struct cuda *c, const float *x, float *out, int n, int d);
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d);
 bool join_divide(struct cuda *c, const float *x, const float *scale, float *out, int n, int d);
 bool join_gain(struct cuda *c, const float *x, const float *gain, const float *bias, float *out,
@@ -176,6 +187,38 @@ bool join_attend(struct cuda *c, const struct attention *a, const struct kv_view
 /* A product of up to FEW_ROWS rows: it always waits. */
 void join_product(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
                   const float *bias, float *out, size_t out_stride, int n);
+
+/* The queue, of a GPU that can run it; on others these launch. */
+bool queue_open(struct cuda *c);
+void queue_close(struct cuda *c);
+void queue_norm(struct cuda *c, const struct norm_job *j);
+void queue_products(struct cuda *c, const struct product_job *j);
+void queue_attention(struct cuda *c, const struct attention_stage *s);
+/* Whether the row, z of the attention that was queued last, is kept there with it. */
+bool queue_save(struct cuda *c, const float *rows, int width, void *to, enum dtype kept);
+/* Whether the rows are measured with what is queued; if not, nobody has taken them. */
+bool queue_measure(struct cuda *c, const struct measure_job *j);
+/* Whether something is to be measured, behind what waits, that lies there. */
+bool queue_measures_there(const struct cuda *c, const float *p, size_t floats);
+/* Launches what is queued, but not what waits. */
+void queue_flush(struct cuda *c);
+/* Measures what was to be measured behind what waited, and has been launched. */
+void queue_measure_waiting(struct cuda *c);
+
+/* Launches (norm.cu, stream.cu, single.cu, matvec.cu, rows.cu, kv.cu, measure.cu). */
+void norm_launch(struct cuda *c, const struct norm_job *j);
+void stream_launch(struct cuda *c, const struct product_stage *s, enum dtype stored);
+void single_launch(struct cuda *c, const struct attention_stage *s);
+void product_launch(struct cuda *c, const struct product_job *j);
+void rope_launch(struct cuda *c, const struct rope_job *j, int n);
+void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n, const float *keys,
+                     const float *values);
+void measure_launch(struct cuda *c, const struct measure_job *j);
+/* Whether one row times the matrix is streamed (queue.cu); if not, it is matvec.cu's. */
+bool stream_takes(const struct cuda *c, const struct matrix *w);
+/* Of shared memory, with a row of so many bytes. */
+size_t stream_shared_bytes(size_t row);
+
 /* The device's copy of the first n pages; NULL: failed. */
 void *const *pages_on_device(struct cuda *c, void *const *pages, int n);
 
@@ -189,6 +232,7 @@ void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
 void map_ops(struct backend *b);       /* map.cu */
 void measure_ops(struct backend *b);   /* measure.cu */
+void top_ops(struct backend *b);       /* top.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
 size_t attention_workspace(struct cuda *c, int n);
@@ -207,12 +251,6 @@ bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct k
  * bfloat16 on the tensor cores, for heads of a multiple of 16 (flash_bf16.cu). z: [n, H, h]. */
 void attend_few(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
                 const float *q, int pos0, int n, float *z, struct workspace work);
-/* One query (single.cu), whose own key and value `turn` makes, if it is not NULL. */
-bool attend_one_takes(const struct cuda *c, const struct attention *a, const struct kv_view *kv,
-                      int pos);
-void attend_one(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                const float *q, int pos, float *z, struct workspace work,
-                const struct turn_job *turn);
 void attend_tiles(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
                   const float *q, int pos0, int n, float *z);
 void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
@@ -258,6 +296,26 @@ template <typename T> __device__ inline float rounded(float x)
 template <typename T, int N> struct alignas(sizeof(T) * N) pack {
     T at[N];
 };
+
+/* 16 bytes, from an address that is aligned so, widened. */
+template <typename T>
+__device__ static __forceinline__ void unpack(const void *p, float x[16 / sizeof(T)])
+{
+    pack<T, 16 / (int)sizeof(T)> v = *(const pack<T, 16 / (int)sizeof(T)> *)p;
+#pragma unroll
+    for (int i = 0; i < 16 / (int)sizeof(T); i++)
+        x[i] = widen(v.at[i]);
+}
+template <> __device__ __forceinline__ void unpack<bf16>(const void *p, float x[8])
+{
+    uint4 v = *(const uint4 *)p; /* a bfloat16 is a float's upper half */
+    const unsigned two[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        x[2 * i] = __uint_as_float(two[i] << 16);
+        x[2 * i + 1] = __uint_as_float(two[i] & 0xffff0000u);
+    }
+}
 
 template <typename T> __device__ inline T warp_sum(T x)
 {

@@ -6,7 +6,10 @@
 #include <string.h>
 
 #define CHUNK 2048 /* rows that keep a large GPU busy */
-#define WHY   256
+/* Bytes up to which a read goes through pinned memory: to any other the driver copies by itself,
+ * which takes some tens of microseconds. */
+#define BOUNCE ((size_t)256 << 10)
+#define WHY    256
 /* A residual's sum, its norm and the products of that are the most ops that join.cu puts in one
  * launch: so many come behind the first. */
 #define TOGETHER_OPS 7
@@ -36,31 +39,22 @@ bool blas_ok(struct cuda *c, cublasStatus_t s, const char *what)
 
 bool launched(struct cuda *c, const char *what)
 {
-    c->stored = STORED_NONE;
     return cuda_ok(c, cudaGetLastError(), what);
 }
 
-/* All of them see the multiprocessor's memory cut alike: two kernels that do not cannot be on it at
- * the same time. */
-bool launch_prepare(struct cuda *c, const void *kernel, size_t shared_bytes, const char *what)
+bool shared_memory(struct cuda *c, const void *kernel, size_t bytes, const char *what)
 {
     struct prepared *p = c->prepared, *end = c->prepared + KERNELS - 1;
     while (p < end && p->kernel && p->kernel != kernel)
         p++;
-    if (p->kernel == kernel && p->shared_bytes >= shared_bytes)
+    if (p->kernel == kernel && p->shared_bytes >= bytes)
         return !c->failed;
-    if (p->kernel != kernel)
-        *p = {kernel, 0};
-    if (!cuda_ok(c,
-                 cudaFuncSetAttribute(kernel, cudaFuncAttributePreferredSharedMemoryCarveout,
-                                      cudaSharedmemCarveoutMaxShared),
-                 what) ||
-        !cuda_ok(c,
-                 cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      (int)shared_bytes),
-                 what))
+    if (!cuda_ok(
+            c,
+            cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+            what))
         return false;
-    p->shared_bytes = shared_bytes;
+    *p = {kernel, bytes};
     return true;
 }
 
@@ -93,10 +87,13 @@ static void device_free(struct backend *b, void *p)
 static void device_read(struct backend *b, void *host, const void *p, size_t bytes)
 {
     struct cuda *c = cuda_of(b);
+    void *to = c->bounce && bytes <= BOUNCE ? c->bounce : host;
     bool ok =
         ready(c) && bytes > 0 &&
-        cuda_ok(c, cudaMemcpyAsync(host, p, bytes, cudaMemcpyDeviceToHost, c->stream), "reading") &&
+        cuda_ok(c, cudaMemcpyAsync(to, p, bytes, cudaMemcpyDeviceToHost, c->stream), "reading") &&
         cuda_ok(c, cudaStreamSynchronize(c->stream), "reading");
+    if (ok && to != host)
+        memcpy(host, to, bytes);
     if (!ok && bytes > 0)
         memset(host, 0, bytes); /* nobody sees them: sync() tells of the failure */
 }
@@ -183,6 +180,7 @@ static bool mirror_grow(struct cuda *c, struct mirror *m, int n)
 {
     int room = 2 * n < 256 ? 256 : 2 * n;
     void *const *source = m->source;
+    queue_flush(c);
     mirror_fini(m);
     m->source = source;
     m->host = (void **)malloc((size_t)room * sizeof *m->host);
@@ -217,6 +215,7 @@ void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
         return m->device;
     while (same < n && same < m->n && m->host[same] == pages[same])
         same++;
+    queue_flush(c); /* what is queued may read the list, and what the list was of */
     size_t bytes = (size_t)(n - same) * sizeof *pages;
     memcpy(m->host + same, pages + same, bytes);
     m->n = n;
@@ -239,6 +238,8 @@ static void device_close(struct backend *b)
     for (int i = 0; i < MIRRORS; i++)
         mirror_fini(&c->mirrors[i]);
     cudaFree(c->arrived);
+    queue_close(c);
+    cudaFreeHost(c->bounce);
     if (c->blas)
         cublasDestroy(c->blas);
     cudaStreamDestroy(c->stream);
@@ -264,7 +265,7 @@ static bool open_pool(struct cuda *c)
     return ok;
 }
 
-static bool open_device(struct cuda *c, char why[WHY])
+static bool open_device(struct cuda *c, bool plain, char why[WHY])
 {
     int n = 0, driver = 0;
     struct cudaDeviceProp p;
@@ -294,24 +295,31 @@ static bool open_device(struct cuda *c, char why[WHY])
     }
     c->n_sm = p.multiProcessorCount;
     c->shared_bytes = p.sharedMemPerBlockOptin;
-    c->early = p.major >= 9;
-    c->stored = STORED_NONE;
+    int cooperative = 0;
+    cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, c->device);
+    c->bulk = p.major >= 9 && cooperative && !plain;
     c->pooled = open_pool(c);
+    size_t arrivals = ARRIVALS * sizeof *c->arrived;
     int ratio = 0;
     cudaDeviceGetAttribute(&ratio, cudaDevAttrSingleToDoublePrecisionPerfRatio, c->device);
     c->doubles = ratio > 0 && ratio <= DOUBLE_RATIO;
     snprintf(c->b.detail, sizeof c->b.detail, "%.64s, %s%s", p.name,
              c->b.dtype == DTYPE_BF16 ? "bf16" : "f32", c->b.exact ? ", exact" : "");
-    bool ok =
-        cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
-                "making a stream") &&
-        blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
-        blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS") &&
-        cuda_ok(c, cudaMalloc((void **)&c->arrived, ARRIVALS * sizeof *c->arrived), "allocating") &&
-        cuda_ok(c, cudaMemsetAsync(c->arrived, 0, ARRIVALS * sizeof *c->arrived, c->stream),
-                "allocating");
+    bool ok = cuda_ok(c, cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
+                      "making a stream") &&
+              blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
+              blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS") &&
+              cuda_ok(c, cudaMalloc((void **)&c->arrived, arrivals), "allocating") &&
+              cuda_ok(c, cudaMemsetAsync(c->arrived, 0, arrivals, c->stream), "allocating") &&
+              queue_open(c);
     if (!ok)
         snprintf(why, WHY, "%s", c->why);
+    /* Without it reads take longer, and that is all. */
+    if (ok && cudaMallocHost(&c->bounce, BOUNCE) == cudaSuccess)
+        c->b.held = BOUNCE;
+    else
+        c->bounce = NULL;
+    cudaGetLastError();
     return ok;
 }
 
@@ -354,9 +362,12 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     attention_ops(b);
     map_ops(b);
     measure_ops(b);
-    if (open_device(c, why))
+    top_ops(b);
+    if (open_device(c, options && options->plain, why))
         return b;
     cudaFree(c->arrived);
+    queue_close(c);
+    cudaFreeHost(c->bounce);
     if (c->blas)
         cublasDestroy(c->blas);
     if (c->stream)

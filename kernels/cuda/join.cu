@@ -2,25 +2,37 @@
  * and waits itself. A row's bits are the same whoever goes along: the arithmetic is the same. */
 #include "kernels/cuda/cuda.cuh"
 
-void settle(struct cuda *c)
+void advance(struct cuda *c)
 {
     struct waiting *w = &c->waiting;
     struct turn_job *t = &w->turn;
     enum joined kind = c->failed ? NOTHING : w->kind;
     w->kind = NOTHING;
     c->rounded = NULL;
-    if (kind == NORM)
-        norm_launch(c, &w->norm);
-    else if (kind == PRODUCTS)
+    if (kind == NORM) {
+        queue_norm(c, &w->norm);
+    } else if (kind == PRODUCTS && w->products.streamed) {
+        queue_products(c, &w->products);
+    } else if (kind == PRODUCTS) {
+        queue_flush(c);
         product_launch(c, &w->products);
-    else if (kind == TURN) {
+        queue_measure_waiting(c);
+    } else if (kind == TURN) {
+        queue_flush(c);
         if (t->q.x)
             rope_launch(c, &t->q, 1);
         if (t->k.x)
             rope_launch(c, &t->k, 1);
         if (t->stored)
             kv_store_launch(c, &t->kv, t->pos, 1, t->keys, t->values);
+        queue_measure_waiting(c);
     }
+}
+
+void settle(struct cuda *c)
+{
+    advance(c);
+    queue_flush(c);
 }
 
 /* ---- who may go together --------------------------------------------------------------------- */
@@ -64,6 +76,7 @@ static bool products_apart(const struct product_job *j)
         note(&s, m->y, d, false);
         note(&s, m->sum, d, true);
         note(&s, m->saved, d, true);
+        note(&s, m->centred, d, true);
         note(&s, m->scale, 1, true);
         note(&s, m->normalized, d, true);
         note(&s, m->out, d, true);
@@ -96,26 +109,41 @@ static bool turn_apart(const struct turn_job *t, float *z, size_t z_floats)
 
 /* ---- norms ----------------------------------------------------------------------------------- */
 
-/* The row that what waits has made or read, if it is a norm's and its scale is not asked for. */
-static bool follows(const struct cuda *c, const float *x, int d)
+/* The row that the norm that waits has come to; NULL: it waits for nothing more. */
+static const float *norm_row_of(const struct norm_job *j)
+{
+    if (j->scale)
+        return NULL;
+    return j->centred ? j->centred : j->sum ? j->sum : j->x;
+}
+
+/* Whether an op on x, which writes there, can go along with the norm that waits. */
+static bool follows(const struct cuda *c, const float *x, int d, const float *to, size_t floats)
 {
     const struct norm_job *j = &c->waiting.norm;
-    return c->waiting.kind == NORM && !j->scale && j->sum == x && j->d == d;
+    return c->waiting.kind == NORM && norm_row_of(j) == x && j->d == d &&
+           !queue_measures_there(c, to, floats);
 }
 
 static struct norm_job *begin(struct cuda *c, const float *x, int d)
 {
-    settle(c);
+    advance(c);
     c->waiting.kind = NORM;
     c->waiting.norm = norm_job();
     c->waiting.norm.x = x;
     c->waiting.norm.d = d;
+    c->waiting.norm.each = 1.0 / d;
     return &c->waiting.norm;
+}
+
+static bool takes_norms(const struct cuda *c, int n, int d)
+{
+    return !c->failed && !c->b.exact && n == 1 && d > 0 && d <= JOINED_WIDTH;
 }
 
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count)
 {
-    if (c->failed || c->b.exact || count == 0 || count > JOINED_WIDTH)
+    if (count > JOINED_WIDTH || !takes_norms(c, 1, (int)count))
         return false;
     struct norm_job *j = begin(c, x, (int)count);
     j->y = y;
@@ -125,17 +153,29 @@ bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t
 
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x)
 {
-    if (c->failed || !follows(c, x, d) || c->waiting.norm.saved)
+    const struct norm_job *j = &c->waiting.norm;
+    float *to = (float *)page + (size_t)row * (size_t)d;
+    if (c->failed || !follows(c, x, d, to, (size_t)d) || j->saved || j->sum != x || j->centred)
         return false;
-    c->waiting.norm.saved = (float *)page + (size_t)row * (size_t)d;
+    c->waiting.norm.saved = to;
+    return true;
+}
+
+bool join_center(struct cuda *c, const float *x, float *out, int n, int d)
+{
+    if (!takes_norms(c, n, d))
+        return false;
+    bool goes = follows(c, x, d, out, (size_t)d) && !c->waiting.norm.centred;
+    struct norm_job *j = goes ? &c->waiting.norm : begin(c, x, d);
+    j->centred = out;
     return true;
 }
 
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d)
 {
-    if (c->failed || c->b.exact || n != 1 || d <= 0 || d > JOINED_WIDTH)
+    if (!takes_norms(c, n, d))
         return false;
-    struct norm_job *j = follows(c, x, d) ? &c->waiting.norm : begin(c, x, d);
+    struct norm_job *j = follows(c, x, d, scale, 1) ? &c->waiting.norm : begin(c, x, d);
     j->eps = eps;
     j->scale = scale;
     return true;
@@ -145,7 +185,11 @@ bool join_divide(struct cuda *c, const float *x, const float *scale, float *out,
 {
     struct norm_job *j = &c->waiting.norm;
     bool same = c->waiting.kind == NORM && !j->normalized && j->scale && j->scale == scale;
-    if (c->failed || n != 1 || !same || x != (j->sum ? j->sum : j->x) || j->d != d)
+    if (c->failed || n != 1 || !same || j->d != d ||
+        x != (j->centred ? j->centred
+              : j->sum   ? j->sum
+                         : j->x) ||
+        queue_measures_there(c, out, (size_t)d))
         return false;
     j->normalized = out;
     return true;
@@ -156,7 +200,7 @@ bool join_gain(struct cuda *c, const float *x, const float *gain, const float *b
 {
     struct norm_job *j = &c->waiting.norm;
     bool same = c->waiting.kind == NORM && j->normalized && j->normalized == x && j->d == d;
-    if (c->failed || n != 1 || !same || j->out)
+    if (c->failed || n != 1 || !same || j->out || queue_measures_there(c, out, (size_t)d))
         return false;
     j->gain = gain;
     j->bias = bias;
@@ -203,12 +247,12 @@ void join_product(struct cuda *c, const float *x, size_t x_stride, const struct 
     }
     if (joins) {
         add_part(j, w, bias, out, out_stride);
-        if (products_apart(j)) {
+        if (products_apart(j) && !queue_measures_there(c, out, (size_t)w->n_out)) {
             c->waiting = with;
             return;
         }
     }
-    settle(c);
+    advance(c);
     c->waiting.kind = PRODUCTS;
     c->waiting.products = fresh;
     add_part(&c->waiting.products, w, bias, out, out_stride);
@@ -226,7 +270,7 @@ bool join_activate(struct cuda *c, enum activation f, const float *x, const floa
     with.activated = true;
     with.act = f;
     with.post = out;
-    if (!products_apart(&with))
+    if (!products_apart(&with) || queue_measures_there(c, out, count))
         return false;
     *w = with;
     return true;
@@ -240,11 +284,12 @@ bool join_rope(struct cuda *c, const struct rope_job *j)
     if (c->failed || c->b.exact)
         return false;
     if (c->waiting.kind == TURN && t->q.x && !t->k.x && !t->stored && j->angles == t->q.angles &&
-        j->r == t->q.r && j->style == t->q.style && j->d_head == t->q.d_head) {
+        j->r == t->q.r && j->style == t->q.style && j->d_head == t->q.d_head &&
+        !queue_measures_there(c, j->out, (size_t)(j->heads * j->d_head))) {
         t->k = *j;
         return true;
     }
-    settle(c);
+    advance(c);
     c->waiting.kind = TURN;
     *t = turn_job();
     t->q = *j;
@@ -259,7 +304,7 @@ bool join_store(struct cuda *c, const struct kv_view *view, int pos, const float
         return false;
     if (c->waiting.kind != TURN || t->stored || !t->k.x || t->k.out != keys ||
         t->k.heads != view->n_kv_heads || t->k.d_head != view->d_head) {
-        settle(c);
+        advance(c);
         *t = turn_job();
     }
     c->waiting.kind = TURN;
@@ -283,7 +328,8 @@ bool join_attend(struct cuda *c, const struct attention *a, const struct kv_view
         return false;
     if (t->q.x && (t->q.out != q || t->q.heads != a->n_heads || t->q.d_head != a->d_head))
         return false;
-    if (!turn_apart(t, z, (size_t)a->n_heads * (size_t)a->d_head))
+    size_t floats = (size_t)a->n_heads * (size_t)a->d_head;
+    if (!turn_apart(t, z, floats) || queue_measures_there(c, z, floats))
         return false;
     *taken = *t;
     c->waiting.kind = NOTHING;

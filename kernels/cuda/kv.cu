@@ -62,49 +62,79 @@ static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int 
     kv_store_launch(c, &pages, pos0, n, keys, values);
 }
 
-/* A block a row. */
-template <bool SAVE>
+/* N elements of a row, 16 bytes at a time; both ends are so aligned. */
+template <int N, typename TO, typename FROM> __device__ static void carry(TO *to, const FROM *from)
+{
+    constexpr int IN = 16 / (int)sizeof(FROM), OUT = 16 / (int)sizeof(TO);
+    pack<FROM, IN> in[N / IN];
+    pack<TO, OUT> out[N / OUT];
+#pragma unroll
+    for (int i = 0; i < N / IN; i++)
+        in[i] = ((const pack<FROM, IN> *)from)[i];
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        out[i / OUT].at[i % OUT] = narrow<TO>(widen(in[i / IN].at[i % IN]));
+#pragma unroll
+    for (int i = 0; i < N / OUT; i++)
+        ((pack<TO, OUT> *)to)[i] = out[i];
+}
+
+/* A block a row, which is kept as T. */
+template <typename T, bool SAVE>
 __global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, float *rows)
 {
+    constexpr int EACH = 16 / (int)sizeof(T);
     int pos = pos0 + (int)blockIdx.x;
-    float *page = (float *)((char *)pages[pos / KV_PAGE] + offset);
-    float *kept = page + (size_t)(pos % KV_PAGE) * d;
+    T *kept = (T *)((char *)pages[pos / KV_PAGE] + offset) + (size_t)(pos % KV_PAGE) * d;
     rows += (size_t)blockIdx.x * d;
-    const float *from = SAVE ? rows : kept;
-    float *to = SAVE ? kept : rows;
-    bool fours = d % 4 == 0 && ((uintptr_t)from | (uintptr_t)to) % 16 == 0;
-    for (int i = threadIdx.x; fours && i < d / 4; i += blockDim.x)
-        ((float4 *)to)[i] = ((const float4 *)from)[i];
-    for (int i = threadIdx.x; !fours && i < d; i += blockDim.x)
-        to[i] = from[i];
+    bool packs = d % EACH == 0 && ((uintptr_t)kept | (uintptr_t)rows) % 16 == 0;
+    for (int i = threadIdx.x * EACH; packs && i < d; i += blockDim.x * EACH) {
+        if constexpr (SAVE)
+            carry<EACH>(kept + i, rows + i);
+        else
+            carry<EACH>(rows + i, kept + i);
+    }
+    for (int i = threadIdx.x; !packs && i < d; i += blockDim.x) {
+        if constexpr (SAVE)
+            kept[i] = narrow<T>(rows[i]);
+        else
+            rows[i] = widen(kept[i]);
+    }
 }
 
-static void rows_save(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      const float *rows)
+template <bool SAVE>
+static void move_rows(struct cuda *c, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, float *rows, const char *what)
 {
-    struct cuda *c = cuda_of(b);
-    if (n == 1 && join_save(c, (char *)pages[pos0 / KV_PAGE] + offset, d, pos0 % KV_PAGE, rows))
-        return;
     void *const *list = !ready(c) || n <= 0 || d <= 0
                             ? NULL
                             : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
     if (!list)
         return;
-    rows_kernel<true><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, (float *)rows);
-    launched(c, "keeping rows");
+    if (kept == DTYPE_BF16)
+        rows_kernel<bf16, SAVE><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
+    else
+        rows_kernel<float, SAVE><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
+    launched(c, what);
 }
 
-static void rows_load(struct backend *b, void *const *pages, size_t offset, int d, int pos0, int n,
-                      float *rows)
+static void rows_save(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, const float *rows)
 {
     struct cuda *c = cuda_of(b);
-    void *const *list = !ready(c) || n <= 0 || d <= 0
-                            ? NULL
-                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
-    if (!list)
+    void *page = n == 1 ? (char *)pages[pos0 / KV_PAGE] + offset : NULL;
+    int at = pos0 % KV_PAGE;
+    size_t each = kept == DTYPE_BF16 ? sizeof(bf16) : sizeof(float);
+    if (page && ((kept == DTYPE_F32 && join_save(c, page, d, at, rows)) ||
+                 queue_save(c, rows, d, (char *)page + (size_t)at * (size_t)d * each, kept)))
         return;
-    rows_kernel<false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
-    launched(c, "loading kept rows");
+    move_rows<true>(c, pages, offset, kept, d, pos0, n, (float *)rows, "keeping rows");
+}
+
+static void rows_load(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
+                      int pos0, int n, float *rows)
+{
+    move_rows<false>(cuda_of(b), pages, offset, kept, d, pos0, n, rows, "loading kept rows");
 }
 
 void kv_ops(struct backend *b)

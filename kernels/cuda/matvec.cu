@@ -2,7 +2,7 @@
  *
  * Linear's layout: a warp takes two outputs; its lanes read 16 bytes of each at a time, so that
  * several loads are on their way before the first is used. Conv1D's: a thread takes one output,
- * the warps of a block share the inputs. One row in Linear's layout is stream.cu's. */
+ * the warps of a block share the inputs. One row in Linear's layout goes another way: queue.cu. */
 #include "kernels/cuda/matrix.cuh"
 
 #define THREADS 128
@@ -159,9 +159,7 @@ template <typename T, bool ROUND> static void run_rows(struct cuda *c, const str
 
 void product_launch(struct cuda *c, const struct product_job *j)
 {
-    if (j->streamed)
-        stream_launch(c, j);
-    else if (j->w[0].dtype == DTYPE_F32)
+    if (j->w[0].dtype == DTYPE_F32)
         run_rows<float, false>(c, j);
     else if (j->w[0].dtype == DTYPE_F16)
         run_rows<__half, false>(c, j);

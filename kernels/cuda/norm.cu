@@ -1,6 +1,5 @@
 /* norm.cu - what a layer norm or RMS norm is made of: a block a row. Sums are in double: they cost
  * next to nothing here, and everything behind a norm is off by what they are. */
-#include "kernels/cuda/async.cuh"
 #include "kernels/cuda/norm.cuh"
 
 /* Threads for rows of d elements: whole warps, so that short rows (a head's norm) are cheap. */
@@ -48,16 +47,16 @@ __global__ void rms_kernel(const float *x, float eps, float *scale, int d)
 __global__ void divide_kernel(const float *x, const float *scale, float *out, int d)
 {
     size_t row = (size_t)blockIdx.x * d;
-    float by = scale[blockIdx.x];
+    float inverse = __frcp_rn(scale[blockIdx.x]); /* as norm_row does it */
     x += row;
     out += row;
     bool four = fours(d, x, out);
     for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
         float4 v = ((const float4 *)x)[i];
-        ((float4 *)out)[i] = {v.x / by, v.y / by, v.z / by, v.w / by};
+        ((float4 *)out)[i] = {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
     }
     for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
-        out[i] = x[i] / by;
+        out[i] = x[i] * inverse;
 }
 
 __device__ static float gained_at(float v, const float *gain, const float *bias, int i)
@@ -85,21 +84,20 @@ __global__ void gain_kernel(const float *x, const float *gain, const float *bias
 __global__ void __launch_bounds__(NORM_LANES) norm_kernel(const __grid_constant__ struct norm_job j)
 {
     extern __shared__ float4 shared[];
-    next_may_start();
-    wait_for_last();
-    norm_row(j, (float *)shared, NULL, true);
+    norm_row<0>(j, (float *)shared, NULL, true);
 }
 
 void norm_launch(struct cuda *c, const struct norm_job *j)
 {
     size_t bytes = (size_t)(j->d + 255) / 256 * 256 * sizeof(float);
-    launch_early(c, "a row's norm", norm_kernel, dim3(1), NORM_LANES, bytes, *j);
+    norm_kernel<<<1, NORM_LANES, bytes, c->stream>>>(*j);
+    launched(c, "a row's norm");
 }
 
 static void center(struct backend *b, const float *x, float *out, int n, int d)
 {
     struct cuda *c = cuda_of(b);
-    if (!ready(c) || n <= 0)
+    if (join_center(c, x, out, n, d) || !ready(c) || n <= 0)
         return;
     center_kernel<<<n, threads_of(d), 0, c->stream>>>(x, out, d);
     launched(c, "center");

@@ -3,10 +3,11 @@
 #ifndef MIDPASS_CUDA_NORM_CUH
 #define MIDPASS_CUDA_NORM_CUH
 
-#include "kernels/cuda/cuda.cuh"
+#include "kernels/cuda/stage.cuh"
 
 #define NORM_LANES 256 /* threads that add up; a block has at least so many */
-#define NORM_BATCH 4   /* times four floats that a thread loads at once */
+#define NORM_HANDS 4   /* times four floats that a thread can keep */
+#define NORM_BATCH 3   /* times four floats that a thread loads at once */
 
 /* Where a staged row's element k lies: of 256, those that 32 lanes read together side by side. */
 __device__ static __forceinline__ int place_of(int k)
@@ -14,11 +15,12 @@ __device__ static __forceinline__ int place_of(int k)
     return (k & ~255) | (k & 4) << 5 | (k & 0xf8) >> 1 | (k & 3);
 }
 
-/* Elements 4 g and on, 0 behind the last; past the L1, which may hold what was there before. */
-__device__ static __forceinline__ float4 row_load(const float *p, int g, int d, bool four)
+/* Elements 4 g and on, 0 behind the last; past the L1, which may hold what was there before. FOUR:
+ * d is a multiple of four, and 16 bytes can be loaded at once. */
+template <bool FOUR> __device__ static __forceinline__ float4 row_load(const float *p, int g, int d)
 {
     int i = 4 * g;
-    if (four)
+    if constexpr (FOUR)
         return __ldcg((const float4 *)p + g);
     float4 v = {0, 0, 0, 0};
     v.x = __ldcg(p + i);
@@ -28,10 +30,11 @@ __device__ static __forceinline__ float4 row_load(const float *p, int g, int d, 
     return v;
 }
 
-__device__ static __forceinline__ void row_store(float *p, int g, int d, bool four, float4 v)
+template <bool FOUR>
+__device__ static __forceinline__ void row_store(float *p, int g, int d, float4 v)
 {
     int i = 4 * g;
-    if (four) {
+    if constexpr (FOUR) {
         ((float4 *)p)[g] = v;
         return;
     }
@@ -54,6 +57,17 @@ __device__ static __forceinline__ float gained(float v, bool has_gain, float gai
     return has_bias ? v + bias : v;
 }
 
+__device__ static __forceinline__ double row_sum(float4 v)
+{
+    return ((double)v.x + (double)v.y) + ((double)v.z + (double)v.w);
+}
+
+__device__ static __forceinline__ double row_squares(float4 v)
+{
+    double x = (double)v.x, y = (double)v.y, z = (double)v.z, w = (double)v.w;
+    return fma(w, w, fma(z, z, fma(y, y, x * x)));
+}
+
 /* Four bfloat16 of a row, side by side. */
 __device__ static __forceinline__ void row_round(bf16 *row, int g, float4 v)
 {
@@ -61,27 +75,38 @@ __device__ static __forceinline__ void row_round(bf16 *row, int g, float4 v)
                                  narrow<bf16>(v.w)};
 }
 
-/* The norm's row, as far as it goes, to v, by place_of: room for d floats, rounded up to 256; and
- * rounded to `rounds`, if it is not NULL. What the job asks for is written where `writes`. A
- * barrier behind it makes both readable. */
-__device__ static __forceinline__ void norm_row(const struct norm_job &j, float *v, bf16 *rounds,
-                                                bool writes)
+/* A sum over the first NORM_LANES threads, the same in all THREADS of them: one barrier is inside.
+ * part: [NORM_LANES / 32], not used since the last barrier. */
+template <int THREADS> __device__ static __forceinline__ double lanes_sum(double x, double *part)
 {
-    __shared__ double part[NORM_LANES / 32];
-    int d = j.d, n = (d + 3) / 4, tid = threadIdx.x;
-    bool adds = tid < NORM_LANES;
-    uintptr_t all = (uintptr_t)j.x | (uintptr_t)j.y | (uintptr_t)j.sum | (uintptr_t)j.saved |
-                    (uintptr_t)j.normalized | (uintptr_t)j.gain | (uintptr_t)j.bias |
-                    (uintptr_t)j.out;
-    bool four = d % 4 == 0 && all % 16 == 0;
-    float4 gains[NORM_BATCH];
+    x = warp_sum(x);
+    if (threadIdx.x < NORM_LANES && threadIdx.x % 32 == 0)
+        part[threadIdx.x / 32] = x;
+    threads_wait<CONSUMERS_BARRIER, THREADS>();
+    double sum = part[0];
 #pragma unroll
-    for (int i = 0; i < NORM_BATCH; i++) {
-        int g = tid + i * NORM_LANES;
-        if (adds && j.gain && g < n)
-            gains[i] = row_load(j.gain, g, d, four);
-    }
-    double sum = 0;
+    for (int i = 1; i < NORM_LANES / 32; i++)
+        sum += part[i];
+    return sum;
+}
+
+/* Out of line: what is run once a stage takes as long as its code takes to come. */
+template <int THREADS, bool FOUR>
+__device__ static __noinline__ void norm_way(const struct norm_job &j, float *v, bf16 *rounds,
+                                             bool writes)
+{
+    __shared__ double part[2][NORM_LANES / 32];
+    int d = j.d, n = (d + 3) / 4, tid = threadIdx.x;
+    bool adds = tid < NORM_LANES, centres = j.centred != NULL;
+    int threads = THREADS ? THREADS : (int)blockDim.x;
+    bool has_gain = j.out && j.gain, has_bias = j.out && j.bias;
+    float4 gains[NORM_BATCH]; /* on their way while the row comes */
+#pragma unroll
+    for (int i = 0; i < NORM_BATCH; i++)
+        if (has_gain && tid + i * threads < n)
+            gains[i] = row_load<FOUR>(j.gain, tid + i * threads, d);
+    double sum = 0; /* of the squares; of the elements, where their mean goes first */
+#pragma unroll 1    /* what runs once is as long as its code */
     for (int from = tid; adds && from < n; from += NORM_BATCH * NORM_LANES) {
         float4 a[NORM_BATCH], b[NORM_BATCH];
 #pragma unroll
@@ -89,9 +114,9 @@ __device__ static __forceinline__ void norm_row(const struct norm_job &j, float 
             int g = from + i * NORM_LANES;
             a[i] = b[i] = {0, 0, 0, 0};
             if (g < n)
-                a[i] = row_load(j.x, g, d, four);
+                a[i] = row_load<FOUR>(j.x, g, d);
             if (g < n && j.y)
-                b[i] = row_load(j.y, g, d, four);
+                b[i] = row_load<FOUR>(j.y, g, d);
         }
 #pragma unroll
         for (int i = 0; i < NORM_BATCH; i++) {
@@ -101,55 +126,133 @@ __device__ static __forceinline__ void norm_row(const struct norm_job &j, float 
             if (j.y)
                 a[i] = {a[i].x + b[i].x, a[i].y + b[i].y, a[i].z + b[i].z, a[i].w + b[i].w};
             *(float4 *)(v + place_of(4 * g)) = a[i];
-            sum = fma((double)a[i].x, (double)a[i].x, sum);
-            sum = fma((double)a[i].y, (double)a[i].y, sum);
-            sum = fma((double)a[i].z, (double)a[i].z, sum);
-            sum = fma((double)a[i].w, (double)a[i].w, sum);
+            sum += centres ? row_sum(a[i]) : row_squares(a[i]);
+            if (writes && j.sum)
+                row_store<FOUR>(j.sum, g, d, a[i]);
+            if (writes && j.saved)
+                row_store<FOUR>(j.saved, g, d, a[i]);
         }
     }
-    sum = warp_sum(sum);
-    if (adds && tid % 32 == 0)
-        part[tid / 32] = sum;
-    __syncthreads();
-    sum = warp_sum(tid % 32 < NORM_LANES / 32 ? part[tid % 32] : 0.0);
-    float by = (float)sqrt(sum / d + (double)j.eps);
+    sum = lanes_sum<THREADS>(sum, part[0]);
+    if (centres) {
+        float mean = (float)(sum * j.each);
+        sum = 0;
+#pragma unroll 1
+        for (int g = tid; adds && g < n; g += NORM_LANES) {
+            float4 *place = (float4 *)(v + place_of(4 * g)), a = *place;
+            int left = d - 4 * g; /* behind the last element there is 0 still */
+            a = {a.x - mean, left > 1 ? a.y - mean : 0.0f, left > 2 ? a.z - mean : 0.0f,
+                 left > 3 ? a.w - mean : 0.0f};
+            *place = a;
+            sum += row_squares(a);
+            if (writes)
+                row_store<FOUR>(j.centred, g, d, a);
+        }
+        sum = lanes_sum<THREADS>(sum, part[1]);
+    }
+    float by = sqrtf((float)fma(sum, j.each, (double)j.eps));
     if (writes && j.scale && tid == 0)
         *j.scale = by;
-    for (int from = tid; adds && from < n; from += NORM_BATCH * NORM_LANES) {
+    if (!j.normalized)
+        return;
+    float inverse = __frcp_rn(by);
+    /* From here on a row is everybody's: a barrier has passed. */
+#pragma unroll 1
+    for (int from = tid; from < n; from += NORM_BATCH * threads) {
 #pragma unroll
         for (int i = 0; i < NORM_BATCH; i++) {
-            int g = from + i * NORM_LANES;
+            int g = from + i * threads;
             if (g >= n)
                 break;
             float4 *place = (float4 *)(v + place_of(4 * g)), a = *place;
-            if (writes && j.sum)
-                row_store(j.sum, g, d, four, a);
-            if (writes && j.saved)
-                row_store(j.saved, g, d, four, a);
-            if (!j.normalized)
-                continue;
-            a = {a.x / by, a.y / by, a.z / by, a.w / by};
-            if (writes)
-                row_store(j.normalized, g, d, four, a);
-            if (!j.out)
-                continue;
             float4 gain = {0, 0, 0, 0}, bias = gain;
-            bool has_gain = j.gain != NULL, has_bias = j.bias != NULL;
             if (has_gain)
-                gain = from == tid ? gains[i] : row_load(j.gain, g, d, four);
+                gain = from == tid ? gains[i] : row_load<FOUR>(j.gain, g, d);
             if (has_bias)
-                bias = row_load(j.bias, g, d, four);
+                bias = row_load<FOUR>(j.bias, g, d);
+            a = {a.x * inverse, a.y * inverse, a.z * inverse, a.w * inverse};
+            if (writes)
+                row_store<FOUR>(j.normalized, g, d, a);
             a = {gained(a.x, has_gain, gain.x, has_bias, bias.x),
                  gained(a.y, has_gain, gain.y, has_bias, bias.y),
                  gained(a.z, has_gain, gain.z, has_bias, bias.z),
                  gained(a.w, has_gain, gain.w, has_bias, bias.w)};
-            if (writes)
-                row_store(j.out, g, d, four, a);
+            if (writes && j.out)
+                row_store<FOUR>(j.out, g, d, a);
             if (rounds)
                 row_round(rounds, g, a);
             *place = a;
         }
     }
+}
+
+/* The same of a row that fits into the lanes' hands, for a block that writes nothing: the same bits
+ * in a third of the steps. */
+static __device__ __forceinline__ bool norm_is_plain(const struct norm_job &j, bool writes)
+{
+    return !writes && !j.centred && j.gain && !j.bias && j.out &&
+           j.d <= NORM_HANDS * 4 * NORM_LANES;
+}
+
+template <int THREADS>
+__device__ static __noinline__ void norm_plain(const struct norm_job &j, float *v, bf16 *rounds)
+{
+    __shared__ double part[NORM_LANES / 32];
+    int n = j.d / 4, tid = threadIdx.x, mine = tid < NORM_LANES ? n : 0;
+    const float4 *x = (const float4 *)j.x, *y = (const float4 *)j.y, *gain = (const float4 *)j.gain;
+    float4 a[NORM_HANDS], b[NORM_HANDS], g[NORM_HANDS];
+    double sum = 0;
+#pragma unroll
+    for (int i = 0; i < NORM_HANDS; i++) {
+        int at = tid + i * NORM_LANES;
+        a[i] = b[i] = g[i] = {0, 0, 0, 0};
+        if (at < mine) {
+            a[i] = __ldcg(x + at);
+            g[i] = __ldcg(gain + at);
+            if (y)
+                b[i] = __ldcg(y + at);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < NORM_HANDS; i++) {
+        if (y)
+            a[i] = {a[i].x + b[i].x, a[i].y + b[i].y, a[i].z + b[i].z, a[i].w + b[i].w};
+        sum += row_squares(a[i]); /* adding 0 changes no sum of squares */
+    }
+    sum = lanes_sum<THREADS>(sum, part);
+    float inverse = __frcp_rn(sqrtf((float)fma(sum, j.each, (double)j.eps)));
+#pragma unroll
+    for (int i = 0; i < NORM_HANDS; i++) {
+        int at = tid + i * NORM_LANES;
+        if (at >= mine)
+            break;
+        a[i] = {a[i].x * inverse * g[i].x, a[i].y * inverse * g[i].y, a[i].z * inverse * g[i].z,
+                a[i].w * inverse * g[i].w};
+        if (rounds)
+            row_round(rounds, at, a[i]);
+        else
+            *(float4 *)(v + place_of(4 * at)) = a[i];
+    }
+}
+
+/* The norm's row, as far as it goes, to v, by place_of: room for d floats, rounded up to 256; and
+ * rounded to `rounds`, if it is not NULL. What the job asks for is written where `writes`, over x
+ * and y too. By the first THREADS of a block, 0: all of it. A barrier behind it makes v and rounds
+ * readable. */
+template <int THREADS>
+__device__ static __forceinline__ void norm_row(const struct norm_job &j, float *v, bf16 *rounds,
+                                                bool writes)
+{
+    uintptr_t all = (uintptr_t)j.x | (uintptr_t)j.y | (uintptr_t)j.sum | (uintptr_t)j.saved |
+                    (uintptr_t)j.centred | (uintptr_t)j.normalized | (uintptr_t)j.gain |
+                    (uintptr_t)j.bias | (uintptr_t)j.out;
+    bool four = j.d % 4 == 0 && all % 16 == 0;
+    if (four && norm_is_plain(j, writes))
+        norm_plain<THREADS>(j, v, rounds);
+    else if (four)
+        norm_way<THREADS, true>(j, v, rounds, writes);
+    else
+        norm_way<THREADS, false>(j, v, rounds, writes);
 }
 
 #endif

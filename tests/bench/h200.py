@@ -1,7 +1,7 @@
 """h200.py - called by h200.sh: runs midpass and transformers on the same weights, prints a table.
 
 Both get the same random token ids. midpass is measured by its own clock (info timing), with its
-default of checkpoints at every layer; transformers by the wall clock around a synchronised call,
+default of what it keeps of each layer; transformers by the wall clock around a synchronised call,
 the last position's logits only, as midpass computes them.
 """
 import json
@@ -317,7 +317,7 @@ def main():
         exact(folder, config)
     if "maps" in parts:
         maps(folder, config)
-        maps(folder, config, 15, (), ", from the layer before")
+        maps(folder, config, 15, (), ", between two checkpoints")
         maps(folder, config, 15, ("--mem", "74G"), ", a checkpoint every 4 layers")
     if "logits" in parts:
         logits = logits_of(folder, config)

@@ -1,6 +1,6 @@
 /* test_bits.c - the same bits, whichever way: on every golden checkpoint, every site of every
- * position is compared bit for bit between ways of running, threads, instruction sets, and
- * checkpoint strides. Arguments: a device that is opened exact, and its type (bf16). */
+ * position is compared bit for bit between ways of running, threads, instruction sets, and what
+ * checkpoints keep. Arguments: a device that is opened exact, and its type (bf16). */
 #include "engine/forward/trace.h"
 #include "tests/support/bits.h"
 #include "tests/support/checkpoints.h"
@@ -26,7 +26,7 @@ struct run {
 };
 
 static void open_run(struct run *r, const char *name, const char *isa, int threads, int chunk,
-                     int stride, int n_ctx)
+                     struct keep keep, int n_ctx)
 {
     char why[256] = "", path[300];
     memset(r, 0, sizeof *r);
@@ -37,7 +37,8 @@ static void open_run(struct run *r, const char *name, const char *isa, int threa
     r->backend = backend_open(device, &options, why);
     if (!r->backend)
         fail_msg("%s", why);
-    struct trace_options o = {.chunk = chunk, .stride = stride, .n_ctx = n_ctx};
+    struct trace_options o = {
+        .chunk = chunk, .stride = keep.stride, .attention = keep.attention, .n_ctx = n_ctx};
     if (!model_open(&r->model, r->ledger, r->backend, path, true, &r->err) ||
         !trace_open(&r->trace, &r->model, &o, &r->err))
         fail_msg("%s", r->err.text);
@@ -141,10 +142,10 @@ static void compare(struct run *a, struct run *b, const char *how)
 }
 
 static void check(struct run *base, const char *name, const char *how, enum way way,
-                  const char *isa, int threads, int chunk, int stride, int n_ctx)
+                  const char *isa, int threads, int chunk, struct keep keep, int n_ctx)
 {
     struct run r;
-    open_run(&r, name, isa, threads, chunk, stride, n_ctx);
+    open_run(&r, name, isa, threads, chunk, keep, n_ctx);
     compute(&r, way);
     compare(base, &r, how);
     close_run(&r);
@@ -154,21 +155,29 @@ static void test_model(void **state)
 {
     const char *name = *state;
     struct run base;
-    open_run(&base, name, "scalar", 1, 512, 1, 0);
+    const struct keep all = {1, false}, half = {2, false}, half_z = {2, true};
+    open_run(&base, name, "scalar", 1, 512, all, 0);
     compute(&base, CHUNKS);
-    int layers = base.model.config.n_layers;
-    check(&base, name, "chunks of 1", CHUNKS, NULL, 1, 1, 1, 0);
-    check(&base, name, "chunks of 7", CHUNKS, NULL, 2, 7, 1, 0);
-    check(&base, name, "chunks of 512", CHUNKS, NULL, 5, 512, 1, 0);
-    check(&base, name, "token by token", TOKEN_BY_TOKEN, NULL, 1, 512, 1, 0);
-    check(&base, name, "op by op", OP_BY_OP, NULL, 1, 512, 1, 0);
-    check(&base, name, "scalar, op by op, stride 2", OP_BY_OP, "scalar", 2, 512, 2, 0);
-    check(&base, name, "back and forth", BACK_AND_FORTH, NULL, 2, 7, 1, 0);
-    check(&base, name, "back and forth, stride L", BACK_AND_FORTH, NULL, 2, 7, layers, 0);
-    check(&base, name, "checkpoints of stride 2", CHUNKS, NULL, 2, 512, 2, 0);
-    check(&base, name, "checkpoints of stride L", CHUNKS, NULL, 2, 512, layers, 0);
+    const struct keep least = {base.model.config.n_layers, false};
+    const struct keep least_z = {base.model.config.n_layers, true};
+    check(&base, name, "chunks of 1", CHUNKS, NULL, 1, 1, all, 0);
+    check(&base, name, "chunks of 7", CHUNKS, NULL, 2, 7, all, 0);
+    check(&base, name, "chunks of 512", CHUNKS, NULL, 5, 512, all, 0);
+    check(&base, name, "token by token", TOKEN_BY_TOKEN, NULL, 1, 512, all, 0);
+    check(&base, name, "op by op", OP_BY_OP, NULL, 1, 512, all, 0);
+    check(&base, name, "scalar, op by op, stride 2", OP_BY_OP, "scalar", 2, 512, half, 0);
+    check(&base, name, "back and forth", BACK_AND_FORTH, NULL, 2, 7, all, 0);
+    check(&base, name, "back and forth, stride L", BACK_AND_FORTH, NULL, 2, 7, least, 0);
+    check(&base, name, "checkpoints of stride 2", CHUNKS, NULL, 2, 512, half, 0);
+    check(&base, name, "checkpoints of stride L", CHUNKS, NULL, 2, 512, least, 0);
+    check(&base, name, "stride 2 with z", CHUNKS, NULL, 2, 512, half_z, 0);
+    check(&base, name, "stride L with z", CHUNKS, NULL, 2, 7, least_z, 0);
+    check(&base, name, "stride 2 with z, token by token", TOKEN_BY_TOKEN, NULL, 1, 512, half_z, 0);
+    check(&base, name, "stride 2 with z, op by op", OP_BY_OP, NULL, 1, 512, half_z, 0);
+    check(&base, name, "stride 2 with z, back and forth", BACK_AND_FORTH, NULL, 2, 7, half_z, 0);
+    check(&base, name, "stride L with z, back and forth", BACK_AND_FORTH, NULL, 1, 5, least_z, 0);
     /* A cap on the context is a cap and nothing else. */
-    check(&base, name, "with a cap", CHUNKS, NULL, 2, 512, 1, tokens_of(&base));
+    check(&base, name, "with a cap", CHUNKS, NULL, 2, 512, all, tokens_of(&base));
     const char *const isas[] = {"avx2", "avx512"};
     for (int i = 0; !base.backend->device && i < 2; i++) {
         char why[256];
@@ -179,8 +188,8 @@ static void test_model(void **state)
             continue;
         }
         backend_close(b);
-        check(&base, name, isas[i], CHUNKS, isas[i], 2, 512, 1, 0);
-        check(&base, name, isas[i], TOKEN_BY_TOKEN, isas[i], 5, 512, 2, 0);
+        check(&base, name, isas[i], CHUNKS, isas[i], 2, 512, all, 0);
+        check(&base, name, isas[i], TOKEN_BY_TOKEN, isas[i], 5, 512, half, 0);
     }
     close_run(&base);
 }

@@ -39,7 +39,7 @@ static void must(bool ok, const struct run *r)
         fail_msg("%s: %s", r->model.name, r->err.text);
 }
 
-static void open_run(struct run *r, const char *name, int threads, int chunk, int stride)
+static void open_run(struct run *r, const char *name, int threads, int chunk, struct keep keep)
 {
     char why[256] = "", path[300];
     int32_t ids[TOKENS] = {0};
@@ -49,7 +49,7 @@ static void open_run(struct run *r, const char *name, int threads, int chunk, in
     r->backend = backend_open("cpu", &(struct backend_options){.n_threads = threads}, why);
     if (!r->backend)
         fail_msg("%s", why);
-    struct trace_options o = {.chunk = chunk, .stride = stride};
+    struct trace_options o = {.chunk = chunk, .stride = keep.stride, .attention = keep.attention};
     must(model_open(&r->model, r->ledger, r->backend, path, true, &r->err), r);
     must(trace_open(&r->trace, &r->model, &o, &r->err), r);
     r->n = r->trace.n_ctx < TOKENS ? r->trace.n_ctx : TOKENS;
@@ -151,11 +151,12 @@ static void compare_regions(struct run *r, int n)
 static void test_regions(void **state)
 {
     static const struct {
-        int threads, chunk, stride;
-    } ways[] = {{1, 512, 1}, {3, 7, 3}};
-    for (int i = 0; i < 2; i++) {
+        int threads, chunk;
+        struct keep keep;
+    } ways[] = {{1, 512, {1, false}}, {3, 7, {3, false}}, {2, 16, {2, true}}};
+    for (int i = 0; i < 3; i++) {
         struct run r;
-        open_run(&r, *state, ways[i].threads, ways[i].chunk, ways[i].stride);
+        open_run(&r, *state, ways[i].threads, ways[i].chunk, ways[i].keep);
         must(trace_compute(&r.trace, r.n, &r.err), &r);
         for (r.layer = 0; r.layer < r.model.config.n_layers; r.layer++)
             compare_regions(&r, r.n);
@@ -189,7 +190,7 @@ static void test_patches(void **state)
     for (size_t i = 0; i < sizeof sites / sizeof sites[0]; i++)
         for (size_t k = 0; k < sizeof values / sizeof values[0]; k++) {
             struct run r;
-            open_run(&r, *state, 2, 16, 2);
+            open_run(&r, *state, 2, 16, (struct keep){2, k > 0});
             int op = program_find(&r.model.program, sites[i], r.layer);
             if (op >= 0) {
                 r.watch[op] = true;
@@ -209,7 +210,7 @@ static void test_goes_on(void **state)
     struct run r;
     struct map m;
     volatile int stop = 0;
-    open_run(&r, *state, 1, 8, 1);
+    open_run(&r, *state, 1, 8, (struct keep){1, false});
     int part = r.n / 2, heads[64], n_heads = random_heads(&r, heads);
     struct map_region all_of_it = {0, r.n, 0, r.n, r.n / 3, r.n / 2};
     r.trace.interrupt = &stop;
@@ -246,7 +247,7 @@ static void test_refused(void **state)
 {
     struct run r;
     struct map m;
-    open_run(&r, *state, 1, 8, 1);
+    open_run(&r, *state, 1, 8, (struct keep){1, false});
     must(trace_compute(&r.trace, r.n, &r.err), &r);
     int head = 0, none = r.model.config.n_heads, n = r.n;
     const struct map_region bad[] = {{0, n + 1, 0, n, 1, 1},     {0, n, 0, n, n + 1, 1},

@@ -110,6 +110,12 @@ static inline uint32_t bits_of(float x)
     return bits;
 }
 
+static inline float as_bf16(float x)
+{
+    uint16_t bits = dtype_to_bf16(x);
+    return dtype_load(DTYPE_BF16, &bits);
+}
+
 /* Which NaN is left open by the rule of same bits; that it is one is not. */
 static inline bool same_bits(float a, float b)
 {

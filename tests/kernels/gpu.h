@@ -95,12 +95,6 @@ static inline float *get_floats(float *p, size_t n)
     return x;
 }
 
-static inline float as_bf16(float x)
-{
-    uint16_t bits = dtype_to_bf16(x);
-    return dtype_load(DTYPE_BF16, &bits);
-}
-
 /* Rounds where the GPU would. */
 static inline void round_for(float *x, size_t n)
 {

@@ -10,6 +10,14 @@ static void memory_holds_what_was_written(void **state)
     gpu->copy(gpu, q, p, n * sizeof *x);
     float *y = get_floats(q, n);
     expect_same("copy", gpu, x, y, n);
+    /* Small reads and large ones come on different ways. */
+    static const size_t some[] = {1, 10, 65536, 65537, 300001};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        size_t at = n - some[i];
+        memset(y, 0xab, n * sizeof *y);
+        gpu->read(gpu, y, p + at, some[i] * sizeof *y);
+        expect_same("read", gpu, x + at, y, some[i]);
+    }
     gpu->free(gpu, p);
     gpu->memory(gpu, &available, &total);
     assert_true(total > 0 && available <= total && before <= total);
@@ -205,34 +213,54 @@ static void probabilities(void **state)
     }
 }
 
-/* Rows come back from pages as they went there, at any place, and no other byte changes. */
-static void rows_in_pages(void **state)
+/* Rows come back from pages as they went there, or rounded to bfloat16, at any place, and no other
+ * byte changes. */
+static void rows_in_pages_of(enum dtype kept, int d, size_t pad)
 {
-    NEEDS_GPU();
-    enum { D = 37, PAGES = 600, N = PAGES * KV_PAGE };
-    size_t row = D * sizeof(float), page = 3 * KV_PAGE * row, offset = KV_PAGE * row;
+    enum { PAGES = 600, N = PAGES * KV_PAGE };
+    size_t part = (size_t)KV_PAGE * (size_t)d * dtype_size(kept), page = 2 * pad + part;
+    size_t count = (size_t)N * (size_t)d;
     void *pages[PAGES];
-    float *x = random_floats((size_t)N * D), *p = put_floats(x, (size_t)N * D);
+    float *x = random_floats(count), *p;
     char *blank = calloc(1, page), *seen = malloc(page);
+    x[3] = 0x1.01p0f, x[4] = 0x1.03p0f, x[5] = INFINITY; /* ties, to even */
+    p = put_floats(x, count);
     for (int i = 0; i < PAGES; i++)
         pages[i] = put(blank, page);
-    /* In three stretches, the list growing as a sequence's does. */
-    static const int at[] = {0, 5, 4000, N};
-    for (int i = 0; i < 3; i++)
-        gpu->rows_save(gpu, pages, offset, D, at[i], at[i + 1] - at[i], p + (size_t)at[i] * D);
-    float *back = put_blank((size_t)N * D);
-    gpu->rows_load(gpu, pages, offset, D, 0, 7, back);
-    gpu->rows_load(gpu, pages, offset, D, 7, N - 7, back + 7 * D);
-    float *got = get_floats(back, (size_t)N * D);
-    expect_same("rows from pages", gpu, x, got, (size_t)N * D);
+    /* In stretches, one of one row, the list growing as a sequence's does. */
+    static const int at[] = {0, 5, 6, 4000, N};
+    for (int i = 0; i < 4; i++)
+        gpu->rows_save(gpu, pages, pad, kept, d, at[i], at[i + 1] - at[i],
+                       p + (size_t)at[i] * (size_t)d);
+    float *back = put_blank(count);
+    gpu->rows_load(gpu, pages, pad, kept, d, 0, 7, back);
+    gpu->rows_load(gpu, pages, pad, kept, d, 7, N - 7, back + (size_t)7 * (size_t)d);
+    float *got = get_floats(back, count);
+    for (size_t i = 0; kept == DTYPE_BF16 && i < count; i++)
+        x[i] = as_bf16(x[i]);
+    expect_same("rows from pages", gpu, x, got, count);
     gpu->read(gpu, seen, pages[PAGES - 1], page);
-    assert_memory_equal(seen, blank, offset);
-    assert_memory_equal(seen + 2 * offset, blank, offset);
-    assert_memory_equal(seen + offset, x + (size_t)(N - KV_PAGE) * D, offset);
+    assert_memory_equal(seen, blank, pad);
+    assert_memory_equal(seen + pad + part, blank, pad);
+    for (int i = 0; i < KV_PAGE * d; i++)
+        assert_true(same_bits(dtype_load(kept, seen + pad + (size_t)i * dtype_size(kept)),
+                              x[count - (size_t)(KV_PAGE * d) + (size_t)i]));
     for (int i = 0; i < PAGES; i++)
         gpu->free(gpu, pages[i]);
     gpu->free(gpu, p);
     free(got), free(x), free(blank), free(seen);
+}
+
+static void rows_in_pages(void **state)
+{
+    NEEDS_GPU();
+    static const enum dtype ways[] = {DTYPE_F32, DTYPE_BF16};
+    for (int i = 0; i < 2; i++) {
+        rows_in_pages_of(ways[i], 37, 1024);
+        rows_in_pages_of(ways[i], 64, 1024); /* 16 bytes at a time */
+        rows_in_pages_of(ways[i], 64, 1028); /* not so */
+        rows_in_pages_of(ways[i], 3072, 64);
+    }
 }
 
 /* An add, its checkpoint and its norm on one row are launched together, and may write over the
@@ -252,7 +280,7 @@ static void joined_rows(void **state)
         gpu->add(gpu, dx, dy, sum, D);
         if (apart)
             gpu->read(gpu, &seen, sum, sizeof seen);
-        gpu->rows_save(gpu, pages, 0, D, SAVED, 1, sum);
+        gpu->rows_save(gpu, pages, 0, DTYPE_F32, D, SAVED, 1, sum);
         gpu->rms(gpu, sum, 1e-5f, scale, 1, D);
         if (apart)
             gpu->read(gpu, &seen, scale, sizeof seen);

@@ -1,6 +1,7 @@
 /* test_cuda_token.c - what a block of a model does with one row, on the GPU: as ops that come one
- * behind the other, which are then launched together, and looked at after each op, which keeps them
- * apart. Every value has to have the same bits both ways. */
+ * behind the other, which are then launched together; looked at after each op, which keeps them
+ * apart; each result measured, which does not; and as GPUs before 9.0 do it. Every value has to
+ * have the same bits in all ways. */
 #include "tests/kernels/gpu.h"
 
 struct shape {
@@ -8,19 +9,22 @@ struct shape {
     enum rope_style style;
     bool biased, gated;
     int window;
+    bool centred; /* the first norm's row */
 };
 
 static const struct shape shapes[] = {
-    {64, 4, 2, 16, 16, 96, ROPE_HALVES, false, true, 0},
-    {96, 3, 3, 32, 8, 40, ROPE_PAIRS, true, false, 7},
-    {3072, 32, 32, 96, 96, 8192, ROPE_HALVES, false, true, 0},
-    {1000, 4, 1, 128, 96, 1032, ROPE_HALVES, true, true, 100},
-    {130, 2, 2, 64, 0, 260, ROPE_HALVES, true, false, 0}, /* the narrow way, and no RoPE */
-    {256, 4, 4, 64, 64, 25000, ROPE_HALVES, false, true, 0},
-    {512, 5, 5, 7, 6, 64, ROPE_HALVES, true, true, 0},
-    {8192, 2, 1, 80, 80, 64, ROPE_PAIRS, true, true, 300},
+    {64, 4, 2, 16, 16, 96, ROPE_HALVES, false, true, 0, false},
+    {96, 3, 3, 32, 8, 40, ROPE_PAIRS, true, false, 7, true},
+    {3072, 32, 32, 96, 96, 8192, ROPE_HALVES, false, true, 0, false},
+    {1000, 4, 1, 128, 96, 1032, ROPE_HALVES, true, true, 100, true},
+    {130, 2, 2, 64, 0, 260, ROPE_HALVES, true, false, 0, true}, /* the narrow way, and no RoPE */
+    {256, 4, 4, 64, 64, 25000, ROPE_HALVES, false, true, 0, false},
+    {512, 5, 5, 7, 6, 64, ROPE_HALVES, true, true, 0, true},
+    {8192, 2, 1, 80, 80, 64, ROPE_PAIRS, true, true, 300, true},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
+
+static struct backend *plain; /* the GPU again, as if it were an older one */
 
 static const int positions[] = {0, 1, 2, 15, 16, 17, 63, 64, 65, 200, 511, 1300};
 #define N_POSITIONS (sizeof positions / sizeof *positions)
@@ -31,6 +35,7 @@ enum {
     Y,
     SUM,
     PAGE,
+    CENTRED,
     SCALE,
     NORMED,
     ROW,
@@ -52,6 +57,7 @@ enum {
     OUT,
     BUFFERS
 };
+enum way { TOGETHER, APART, MEASURED, PLAIN, WAYS };
 enum { W_Q, W_K, W_V, W_O, W_PRE, W_UP, W_DOWN, MATRICES };
 
 struct block {
@@ -65,7 +71,8 @@ struct block {
     struct kv_view view;
     struct attention a;
     struct workspace work;
-    bool apart;
+    enum way way;
+    struct measures *measured; /* [BUFFERS], the GPU's memory */
 };
 
 static struct matrix matrix_put(int n_out, int n_in)
@@ -102,13 +109,30 @@ static void block_open(struct block *b, const struct shape *s)
     b->s = s;
     size_t d = (size_t)s->d, q = (size_t)(s->heads * s->h), k = (size_t)(s->kv_heads * s->h);
     size_t m = (size_t)s->mlp, r = (size_t)s->r;
-    const size_t sizes[BUFFERS] = {
-        [X] = d,      [Y] = d,       [SUM] = d,      [PAGE] = d * KV_PAGE,
-        [SCALE] = 1,  [NORMED] = d,  [ROW] = d,      [Q] = q,
-        [K] = k,      [V] = k,       [TURNED_Q] = q, [TURNED_K] = k,
-        [ANGLES] = r, [Z] = q,       [ATTN] = d,     [MID] = d,
-        [SCALE2] = 1, [NORMED2] = d, [ROW2] = d,     [PRE] = m,
-        [UP] = m,     [POST] = m,    [OUT] = d};
+    const size_t sizes[BUFFERS] = {[X] = d,
+                                   [Y] = d,
+                                   [SUM] = d,
+                                   [PAGE] = d * KV_PAGE,
+                                   [CENTRED] = s->centred ? d : 0,
+                                   [SCALE] = 1,
+                                   [NORMED] = d,
+                                   [ROW] = d,
+                                   [Q] = q,
+                                   [K] = k,
+                                   [V] = k,
+                                   [TURNED_Q] = q,
+                                   [TURNED_K] = k,
+                                   [ANGLES] = r,
+                                   [Z] = q,
+                                   [ATTN] = d,
+                                   [MID] = d,
+                                   [SCALE2] = 1,
+                                   [NORMED2] = d,
+                                   [ROW2] = d,
+                                   [PRE] = m,
+                                   [UP] = m,
+                                   [POST] = m,
+                                   [OUT] = d};
     memcpy(b->sizes, sizes, sizeof sizes);
     const int shape_of[MATRICES][2] = {{s->heads * s->h, s->d},
                                        {s->kv_heads * s->h, s->d},
@@ -135,6 +159,8 @@ static void block_open(struct block *b, const struct shape *s)
     b->view = (struct kv_view){b->pages, 0, part, s->kv_heads, s->h};
     b->a = (struct attention){s->heads, s->kv_heads, s->h, (float)(1 / sqrt(s->h)), s->window};
     b->work = work_open(gpu, 1, MOST_KEYS);
+    b->measured = gpu->alloc(gpu, BUFFERS * sizeof *b->measured);
+    assert_non_null(b->measured);
 }
 
 static void block_close(struct block *b)
@@ -148,14 +174,37 @@ static void block_close(struct block *b)
     gpu->free(gpu, b->gain);
     gpu->free(gpu, b->frequencies);
     gpu->free(gpu, b->work.data);
+    gpu->free(gpu, b->measured);
 }
 
-/* An op's result is looked at, if they are to be kept apart. */
+/* An op's result is looked at, if they are to be kept apart; or measured. */
 static void seen(struct block *b, int buffer)
 {
     float x;
-    if (b->apart && b->sizes[buffer] > 0)
+    if (b->way == APART && b->sizes[buffer] > 0)
         gpu->read(gpu, &x, b->at[buffer], sizeof x);
+    if (b->way == MEASURED && buffer != PAGE)
+        gpu->measure(gpu, b->at[buffer], 1, (int)b->sizes[buffer], b->measured + buffer);
+}
+
+/* What was measured of the results is what they are. */
+static void check_measured(const struct block *b, float *found[])
+{
+    static const int of[] = {SUM, SCALE, NORMED, ROW, Q, K, V, Z, ATTN, MID, NORMED2, PRE, POST};
+    struct measures got[BUFFERS];
+    gpu->read(gpu, got, b->measured, sizeof got);
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        struct measures want;
+        const struct measures *m = &got[of[i]];
+        cpu->measure(cpu, found[of[i]], 1, (int)b->sizes[of[i]], &want);
+        double near = 1e-9 * sqrt(want.squares * (double)b->sizes[of[i]]);
+        if (m->most != want.most || m->least != want.least || m->odd != want.odd ||
+            fabs(m->sum - want.sum) > near || fabs(m->squares - want.squares) > 1e-9 * want.squares)
+            fail_msg("buffer %d is measured: sum %.9g, squares %.9g, from %g to %g, %d odd; not "
+                     "%.9g, %.9g, from %g to %g, %d",
+                     of[i], m->sum, m->squares, (double)m->least, (double)m->most, m->odd, want.sum,
+                     want.squares, (double)want.least, (double)want.most, want.odd);
+    }
 }
 
 static void product(struct block *b, int w, int x, int out)
@@ -197,9 +246,13 @@ static void block_run(struct block *b, int pos, const float *x, const float *y, 
         gpu->angles(gpu, b->frequencies, s->r, 1.0f, pos, 1, b->at[ANGLES]);
     gpu->add(gpu, b->at[X], b->at[Y], b->at[SUM], d);
     seen(b, SUM);
-    gpu->rows_save(gpu, kept, 0, s->d, pos, 1, b->at[SUM]);
+    gpu->rows_save(gpu, kept, 0, DTYPE_F32, s->d, pos, 1, b->at[SUM]);
     seen(b, PAGE);
-    norm(b, SUM, SCALE, NORMED, ROW);
+    if (s->centred) {
+        gpu->center(gpu, b->at[SUM], b->at[CENTRED], 1, s->d);
+        seen(b, CENTRED);
+    }
+    norm(b, s->centred ? CENTRED : SUM, SCALE, NORMED, ROW);
     product(b, W_Q, ROW, Q);
     product(b, W_K, ROW, K);
     product(b, W_V, ROW, V);
@@ -231,39 +284,61 @@ static void block_run(struct block *b, int pos, const float *x, const float *y, 
         found[i] = get_floats(b->at[i], b->sizes[i]);
 }
 
-static void together_and_apart(void **state)
+static const char *const way_names[WAYS] = {"together", "apart", "measured", "plain"};
+
+static void one_position(struct block *b, int pos, const float *keys, const float *values)
+{
+    size_t d = b->sizes[X];
+    float *x = random_floats(d), *y = random_floats(d), *found[WAYS][BUFFERS];
+    char *page[WAYS];
+    struct backend *first = gpu;
+    for (int way = 0; way < WAYS; way++) {
+        gpu = way == PLAIN ? plain : first;
+        gpu->kv_store(gpu, &b->view, 0, MOST_KEYS, keys, values);
+        b->way = way;
+        block_run(b, pos, x, y, found[way], &page[way]);
+        if (way == MEASURED)
+            check_measured(b, found[way]);
+    }
+    gpu = first;
+    for (int way = 1; way < WAYS; way++) {
+        for (int i = 0; i < BUFFERS; i++)
+            for (size_t e = 0; e < b->sizes[i]; e++)
+                if (!same_bits(found[0][i][e], found[way][i][e]))
+                    fail_msg("d %d at %d (%s): element %zu of buffer %d is %.9g together, "
+                             "%.9g %s",
+                             b->s->d, pos, gpu->detail, e, i, (double)found[0][i][e],
+                             (double)found[way][i][e], way_names[way]);
+        assert_memory_equal(page[0], page[way], b->page_bytes);
+    }
+    for (int way = 0; way < WAYS; way++) {
+        for (int i = 0; i < BUFFERS; i++)
+            free(found[way][i]);
+        free(page[way]);
+    }
+    free(x), free(y);
+}
+
+static void same_bits_in_all_ways(void **state)
 {
     NEEDS_GPU();
+    char why[256];
+    plain =
+        backend_open("cuda", &(struct backend_options){.dtype = gpu->dtype, .plain = true}, why);
+    if (!plain)
+        fail_msg("%s", why);
     for (size_t k = 0; k < N_SHAPES; k++) {
         struct block b;
         block_open(&b, &shapes[k]);
-        size_t d = b.sizes[X], kv = b.sizes[K];
-        float *keys = put_random(MOST_KEYS * kv), *values = put_random(MOST_KEYS * kv);
-        for (size_t p = 0; p < N_POSITIONS; p++) {
-            float *x = random_floats(d), *y = random_floats(d), *found[2][BUFFERS];
-            char *page[2];
-            int pos = positions[p];
-            for (int apart = 0; apart < 2; apart++) {
-                gpu->kv_store(gpu, &b.view, 0, MOST_KEYS, keys, values);
-                b.apart = apart;
-                block_run(&b, pos, x, y, found[apart], &page[apart]);
-            }
-            for (int i = 0; i < BUFFERS; i++) {
-                for (size_t e = 0; e < b.sizes[i]; e++)
-                    if (!same_bits(found[0][i][e], found[1][i][e]))
-                        fail_msg("shape %zu at %d (%s): element %zu of buffer %d is %.9g together, "
-                                 "%.9g apart",
-                                 k, pos, gpu->detail, e, i, (double)found[0][i][e],
-                                 (double)found[1][i][e]);
-                free(found[0][i]), free(found[1][i]);
-            }
-            assert_memory_equal(page[0], page[1], b.page_bytes);
-            free(page[0]), free(page[1]), free(x), free(y);
-        }
+        float *keys = put_random(MOST_KEYS * b.sizes[K]),
+              *values = put_random(MOST_KEYS * b.sizes[K]);
+        for (size_t p = 0; p < N_POSITIONS; p++)
+            one_position(&b, positions[p], keys, values);
         gpu->free(gpu, keys);
         gpu->free(gpu, values);
         block_close(&b);
     }
+    backend_close(plain);
 }
 
 /* Slots may share memory: what is written where something else is still read must not go along. */
@@ -309,7 +384,7 @@ static void shared_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(together_and_apart),
+        cmocka_unit_test(same_bits_in_all_ways),
         cmocka_unit_test(shared_memory),
     };
     int failed = cmocka_run_group_tests_name("CUDA: a token, f32", tests, open_f32, close_both);

@@ -318,6 +318,44 @@ static void rope_turns_pairs(void **state)
     }
 }
 
+/* Rows come back from pages as they went there, or rounded, and no byte beside them changes. */
+static void rows_are_kept(void **state)
+{
+    enum { D = 21, PAGES = 3, N = PAGES * KV_PAGE, OFFSET = 64 };
+    static const struct {
+        enum dtype kept;
+        size_t bytes;
+    } ways[] = {{DTYPE_F32, 4}, {DTYPE_BF16, 2}};
+    (void)state;
+    for (int i = 0; i < 2 * n_backends; i++) {
+        struct backend *b = backends[i / 2];
+        enum dtype kept = ways[i % 2].kept;
+        size_t part = KV_PAGE * D * ways[i % 2].bytes, page = OFFSET + part + 64;
+        float *x = random_floats((size_t)N * D), *back = blank_floats((size_t)N * D);
+        x[3] = NAN, x[4] = INFINITY, x[5] = 0x1.01p0f, x[6] = 0x1.03p0f, x[7] = -0x1p-149f;
+        char *blank = malloc(page);
+        void *pages[PAGES];
+        memset(blank, 0x5a, page);
+        for (int k = 0; k < PAGES; k++) {
+            pages[k] = malloc(page);
+            memcpy(pages[k], blank, page);
+        }
+        b->rows_save(b, pages, OFFSET, kept, D, 0, 5, x);
+        b->rows_save(b, pages, OFFSET, kept, D, 5, N - 5, x + (size_t)5 * D);
+        b->rows_load(b, pages, OFFSET, kept, D, 0, 30, back);
+        b->rows_load(b, pages, OFFSET, kept, D, 30, N - 30, back + (size_t)30 * D);
+        for (size_t k = 0; kept == DTYPE_BF16 && k < (size_t)N * D; k++)
+            x[k] = as_bf16(x[k]);
+        expect_same("rows kept", b, x, back, (size_t)N * D);
+        for (int k = 0; k < PAGES; k++) {
+            assert_memory_equal(pages[k], blank, OFFSET);
+            assert_memory_equal((char *)pages[k] + OFFSET + part, blank, 64);
+            free(pages[k]);
+        }
+        free(x), free(back), free(blank);
+    }
+}
+
 static void opening_says_why_not(void **state)
 {
     char why[256];
@@ -357,6 +395,7 @@ int main(void)
         cmocka_unit_test(half_precision_is_widened_exactly),
         cmocka_unit_test(angles_are_right),
         cmocka_unit_test(rope_turns_pairs),
+        cmocka_unit_test(rows_are_kept),
         cmocka_unit_test(opening_says_why_not),
     };
     return cmocka_run_group_tests(tests, backends_setup, backends_teardown);

@@ -1,5 +1,8 @@
 #include "tests/support/far.h"
 
+#include "engine/analysis/top.h"
+
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +51,11 @@ void far_unguard(void)
         perror("far: mprotect");
         abort();
     }
+}
+
+void far_round(void)
+{
+    far.dtype = DTYPE_BF16;
 }
 
 /* ---- memory ---- */
@@ -215,10 +223,30 @@ FAR(gain,
     (struct backend * b, const float *x, const float *gain, const float *bias, float *out, int n,
      int d),
     x, gain, bias, out, n, d)
-FAR(matmul,
-    (struct backend * b, const float *x, size_t x_stride, const struct matrix *w, const float *bias,
-     float *out, size_t out_stride, int n, struct workspace work),
-    x, x_stride, w, bias, out, out_stride, n, work)
+static void far_matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                       const float *bias, float *out, size_t out_stride, int n,
+                       struct workspace work)
+{
+    float *rows = NULL;
+    enter();
+    if (b->dtype == DTYPE_BF16) {
+        size_t width = (size_t)w->n_in;
+        rows = malloc((size_t)n * width * sizeof *rows);
+        if (!rows)
+            abort();
+        for (size_t r = 0; r < (size_t)n; r++)
+            for (size_t i = 0; i < width; i++) {
+                uint16_t bits = dtype_to_bf16(x[r * x_stride + i]);
+                rows[r * width + i] = dtype_load(DTYPE_BF16, &bits);
+            }
+        x = rows;
+        x_stride = width;
+    }
+    near->matmul(near, x, x_stride, w, bias, out, out_stride, n, work);
+    leave();
+    free(rows);
+}
+
 FAR(angles,
     (struct backend * b, const float *inv_freq, int r, float scale, int pos0, int n, float *out),
     inv_freq, r, scale, pos0, n, out)
@@ -237,12 +265,13 @@ FAR(kv_store,
      const float *values),
     kv, pos0, n, keys, values)
 FAR(rows_save,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n,
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
      const float *rows),
-    pages, offset, d, pos0, n, rows)
+    pages, offset, kept, d, pos0, n, rows)
 FAR(rows_load,
-    (struct backend * b, void *const *pages, size_t offset, int d, int pos0, int n, float *rows),
-    pages, offset, d, pos0, n, rows)
+    (struct backend * b, void *const *pages, size_t offset, enum dtype kept, int d, int pos0, int n,
+     float *rows),
+    pages, offset, kept, d, pos0, n, rows)
 FAR(scores,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, int head0, int heads, float *out),
@@ -255,11 +284,68 @@ FAR(mix,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *pattern,
      int pos0, int n, int head0, int heads, float *z, size_t z_stride),
     a, kv, pattern, pos0, n, head0, heads, z, z_stride)
-FAR(attend,
-    (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
-     int pos0, int n, float *z, struct workspace work),
-    a, kv, q, pos0, n, z, work)
+static long n_attends, rows_attended;
+
+static void far_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                       const float *q, int pos0, int n, float *z, struct workspace work)
+{
+    (void)b;
+    n_attends++;
+    rows_attended += n;
+    enter();
+    near->attend(near, a, kv, q, pos0, n, z, work);
+    leave();
+}
+
+void far_attended(long *calls, long *rows)
+{
+    *calls = n_attends;
+    *rows = rows_attended;
+}
+
 FAR(probabilities, (struct backend * b, const float *x, float *out, int n, int d), x, out, n, d)
+
+/* By the host's own functions, which is what a device has to agree with. */
+static void best_of(const float *x, int d, int32_t target, int k, struct best_row *row,
+                    struct best_entry *best)
+{
+    struct top_ask ask = {.n_best = k, .targets = &target};
+    struct top_row found;
+    struct top_entry entries[BEST_MOST];
+    top_of_row(x, d, &ask, 0, &found, entries);
+    float most = -INFINITY;
+    for (int i = 0; i < d; i++)
+        most = x[i] > most ? x[i] : most;
+    *row = (struct best_row){.most = most,
+                             .n_nan = found.n_nan,
+                             .n_above = found.n_above,
+                             .n_below = found.n_below,
+                             .ahead = found.rank,
+                             .target = found.target.logit};
+    for (int i = 0; i < d; i++)
+        row->sum += isfinite(most) && !isnan(x[i]) ? exp((double)x[i] - (double)most) : 0;
+    for (int i = 0; i < k; i++)
+        best[i] = i < found.n_best ? (struct best_entry){entries[i].id, entries[i].logit}
+                                   : (struct best_entry){-1, NAN};
+}
+
+static void far_best(struct backend *b, const float *x, int n, int d, const int32_t *targets, int k,
+                     struct best_row *rows, struct best_entry *best, struct workspace work)
+{
+    enter();
+    /* What it may use it may spoil. */
+    memset(work.data, 0xff, b->best_workspace(b, n, d, k));
+    for (int r = 0; r < n; r++)
+        best_of(x + (size_t)r * (size_t)d, d, targets ? targets[r] : -1, k, &rows[r],
+                best + (size_t)r * (size_t)k);
+    leave();
+}
+
+static size_t far_best_workspace(struct backend *b, int n, int d, int k)
+{
+    (void)b;
+    return (size_t)n * (size_t)(k + 1) * 64 + (size_t)d;
+}
 
 struct backend *far_open(int n_threads)
 {
@@ -267,7 +353,7 @@ struct backend *far_open(int n_threads)
     struct backend_options options = {.n_threads = n_threads};
     n_blocks = n_sent = 0;
     unguarded = false;
-    n_reads = 0;
+    n_reads = n_attends = rows_attended = 0;
     top = bytes_read = 0;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     near = arena == MAP_FAILED ? NULL : backend_open("cpu", &options, why);
@@ -277,6 +363,7 @@ struct backend *far_open(int n_threads)
     far.name = "far";
     far.device = true;
     far.together = 2; /* as an exact device's */
+    far.held = FAR_HELD;
     far.stage = far_stage;
     far.unstage = far_unstage;
     far.send = far_send;
@@ -310,5 +397,7 @@ struct backend *far_open(int n_threads)
     far.mix = far_mix;
     far.attend = far_attend;
     far.probabilities = far_probabilities;
+    far.best = far_best;
+    far.best_workspace = far_best_workspace;
     return &far;
 }

@@ -7,6 +7,7 @@
 
 #include "engine/analysis/lens.h"
 #include "engine/analysis/top.h"
+#include "engine/model/plan.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -695,6 +696,24 @@ static void test_memory(void **state)
     close_model(&f);
 }
 
+/* What checkpoints keep, before and after memory got short. */
+static void test_kept(void **state)
+{
+    struct fixture f;
+    open_model(&f, *state, TOKENS);
+    struct panel *p = open_panel(&f, &panel_memory);
+    assert_non_null(strstr(show(&f, p, 60, 20), "every layer"));
+    for (int i = 0; i < 2; i++) { /* the second time there is no budget left */
+        ledger_set_budget(f.ledger, i ? PLAN_CHECKPOINTS_PART * 16 : 0);
+        trace_invalidate(&f.session.trace, 0, 1);
+        must(trace_compute(&f.session.trace, TOKENS, &f.err), &f);
+    }
+    ledger_set_budget(f.ledger, 0);
+    assert_non_null(strstr(show(&f, p, 60, 20), "every 2 layers"));
+    mem_free(f.ledger, p);
+    close_model(&f);
+}
+
 /* Any keys, sizes, themes and steps in between. */
 static void test_random(void **state)
 {
@@ -775,6 +794,7 @@ int main(void)
         {"value, pythia", test_value, NULL, NULL, pythia},
         {"value, slices", test_value_slices_and_statistics, NULL, NULL, llama},
         {"nothing there", test_nothing, NULL, NULL, gpt2},
+        {"what is kept", test_kept, NULL, NULL, llama},
         {"memory", test_memory, NULL, NULL, qwen3},
         {"random, gpt2", test_random, NULL, NULL, gpt2},
         {"random, pythia", test_random, NULL, NULL, pythia},

@@ -267,6 +267,11 @@ static void test_every_failing_allocation(void **state)
         ledger_fail_after(f.ledger, 0);
         if (!ok)
             assert_int_equal(f.err.code, ERR_MEMORY);
+        /* What failed is made anew: the stops are all there. */
+        f.s.stopped_by = 0;
+        if (f.s.breakpoints.n > 0)
+            assert_true(session_goto(&f.s, 0, -1, &f.err) && session_continue(&f.s, 1, &f.err) &&
+                        f.s.stopped_by == 1 && f.s.position == 0);
         prompted_close(&f);
         if (ok) {
             assert_true(n > 10);

@@ -243,16 +243,16 @@ static void test_refuses_what_cannot_fit(void **state)
 }
 
 /* A copy of a golden checkpoint whose config.json has a limit of 131072 positions. */
-static void make_long_model(char folder[64])
+static void make_long_model(char folder[64], const char *name)
 {
     strcpy(folder, "/tmp/midpass-test-XXXXXX");
     assert_non_null(mkdtemp(folder));
     char command[400];
     snprintf(command, sizeof command,
-             "cp " MODELS "phi3-long/*.safetensors* %s && sed 's/\"max_position_embeddings\": "
-             "[0-9]*/\"max_position_embeddings\": 131072/' " MODELS "phi3-long/config.json > "
+             "cp " MODELS "%s/*.safetensors* %s && sed 's/\"max_position_embeddings\": "
+             "[0-9]*/\"max_position_embeddings\": 131072/' " MODELS "%s/config.json > "
              "%s/config.json",
-             folder, folder);
+             name, folder, name, folder);
     assert_int_equal(system(command), 0);
 }
 
@@ -278,7 +278,7 @@ static void test_cap_changes_no_bit_and_limit_costs_nothing(void **state)
 {
     (void)state;
     char folder[64];
-    make_long_model(folder);
+    make_long_model(folder, "phi3-long");
     int32_t prompt[100];
     for (int i = 0; i < 100; i++)
         prompt[i] = i * i % 40;
@@ -307,7 +307,7 @@ static void test_short_memory_widens_the_stride(void **state)
 {
     (void)state;
     char folder[64];
-    make_long_model(folder);
+    make_long_model(folder, "phi3-long");
     static int32_t prompt[3000];
     for (int i = 0; i < 3000; i++)
         prompt[i] = i * i % 40;
@@ -320,9 +320,9 @@ static void test_short_memory_widens_the_stride(void **state)
     ledger_set_budget(a.ledger, ledger_total(a.ledger) + vm_room_bytes(&a.s.model, 600) +
                                     pages * (trace_kv_page_bytes(&a.s.trace) +
                                              trace_checkpoint_page_bytes(&a.s.trace) * 3 / 4));
-    assert_int_equal(a.s.trace.stride, 1);
+    assert_int_equal(a.s.trace.keep.stride, 1);
     float *y = all_logits(&a, prompt, 600);
-    assert_true(a.s.trace.stride > 1);
+    assert_true(a.s.trace.keep.stride > 1);
     assert_memory_equal(x, y, 600 * (size_t)a.s.model.config.n_vocab * sizeof *x);
     /* And far too much is refused in words, with what would fit. */
     if (!session_prompt_ids(&a.s, prompt, 3000, &a.err))
@@ -342,7 +342,7 @@ static void test_the_plan_keeps_its_word(void **state)
 {
     (void)state;
     char folder[64];
-    make_long_model(folder);
+    make_long_model(folder, "phi3-long");
     static int32_t prompt[20000];
     for (int i = 0; i < 20000; i++)
         prompt[i] = i * i % 40;
@@ -353,8 +353,8 @@ static void test_the_plan_keeps_its_word(void **state)
     int L = a.s.model.config.n_layers;
     close_model(&a);
     for (int stride = 1; stride <= L; stride += L - 1) {
-        size_t budget = plan_bytes(&p, 1500, stride);
-        int n = plan_positions(&p, 4000, stride, budget);
+        size_t budget = plan_bytes(&p, 1500, (struct keep){stride, false});
+        int n = plan_positions(&p, 4000, (struct keep){stride, false}, budget);
         assert_true(n >= 1500 && n < 4000);
         open_model(&a, folder, (struct session_options){.budget = budget, .trace.n_ctx = n});
         float *logits = all_logits(&a, prompt, n);
@@ -377,7 +377,7 @@ static void test_checkpoints_are_modest(void **state)
 {
     (void)state;
     char folder[64];
-    make_long_model(folder);
+    make_long_model(folder, "phi3-partial");
     static int32_t prompt[20000];
     for (int i = 0; i < 20000; i++)
         prompt[i] = i * i % 40;
@@ -387,17 +387,19 @@ static void test_checkpoints_are_modest(void **state)
     plan_make(&p, &a.s.model, 20000, a.s.backend->chunk, ledger_total(a.ledger));
     int L = a.s.model.config.n_layers;
     close_model(&a);
-    /* At every layer they are a third of what grows, so that they are over their part. */
-    size_t every = plan_bytes(&p, 20000, 1), widest = plan_bytes(&p, 20000, L);
-    size_t ample = p.weights + PLAN_CHECKPOINTS_PART * every;
-    assert_int_equal(plan_stride(&p, 20000, ample), 1);
-    assert_true(plan_stride(&p, 20000, every) > 1);
-    assert_int_equal(plan_stride(&p, 20000, widest), L);
-    const size_t budgets[] = {ample, every};
-    for (int i = 0; i < 2; i++) {
+    /* At every layer they are 3/5 of what grows, so that they are over their part. */
+    size_t every = plan_bytes(&p, 20000, (struct keep){1, false});
+    const size_t budgets[] = {p.weights + PLAN_CHECKPOINTS_PART * every, every,
+                              plan_bytes(&p, 20000, keep_least(&p.sizes))};
+    for (int i = 0; i < 3; i++) {
+        struct keep keep = {1, false};
+        assert_true(plan_keep(&p, 20000, budgets[i], &keep));
+        assert_int_equal(keep.stride, i == 0 ? 1 : L);
+        if (i == 2) /* just so with --ctx: see test_the_plan_keeps_its_word */
+            continue;
         open_model(&a, folder, (struct session_options){.budget = budgets[i]});
         free(all_logits(&a, prompt, 20000));
-        assert_int_equal(a.s.trace.stride, plan_stride(&p, 20000, budgets[i]));
+        assert_int_equal(a.s.trace.keep.stride, keep.stride);
         close_model(&a);
     }
     remove_model(folder);

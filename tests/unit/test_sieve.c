@@ -89,7 +89,11 @@ static bool holds(const struct expr *e, struct row *r, bool *sound)
 static bool passes(const struct expr *e, struct row *r)
 {
     cpu->measure(cpu, r->x, r->parts, r->d, r->measures);
-    return sieve_passes(e, &(struct sieve_row){r->measures, r->parts, r->d, 1e-6});
+    struct sieve *s = sieve_open(ledger, e, r->parts, NULL);
+    assert_non_null(s);
+    bool may = sieve_passes(s, &(struct sieve_row){r->measures, r->parts, r->d, 1e-6});
+    sieve_close(s);
+    return may;
 }
 
 static struct row plain(int parts, int d)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -61,12 +62,49 @@ static void as_sorting_all_of_them(void **state)
     }
 }
 
+/* All that is told of a row, by what tells each thing. */
+static void a_row_at_once(void **state)
+{
+    enum { N = 700 };
+    static const float odd[] = {NAN, INFINITY, -INFINITY, -0.0f, 0.0f};
+    float logits[N];
+    (void)state;
+    srand(11);
+    for (int round = 0; round < 200; round++) {
+        int n = 1 + rand() % N, kinds = 1 + round % 6;
+        for (int i = 0; i < n; i++)
+            logits[i] = rand() % 9 < kinds - 1 ? odd[i % kinds % 5] : (float)(rand() % 30 - 15);
+        int32_t target = round % 7 == 0 ? -1 : rand() % n;
+        struct top_ask ask = {.n_best = 3, .probabilities = true, .targets = &target};
+        struct top_entry want[3], got[3];
+        struct top_row row;
+        char a[80], b[80];
+        top_of_row(logits, n, &ask, 0, &row, got);
+        assert_int_equal(row.n_best, top_tokens(logits, n, 3, want));
+        assert_int_equal(top_first(logits, n), want[0].id);
+        for (int i = 0; i < row.n_best; i++)
+            assert_memory_equal(&got[i], &want[i], sizeof *got);
+        double log_sum = top_log_sum(logits, n);
+        assert_memory_equal(&row.log_sum, &log_sum, sizeof log_sum);
+        const char *x = top_trouble(logits, n, a), *y = top_row_trouble(&row, n, b);
+        assert_string_equal(x ? x : "", y ? y : "");
+        assert_int_equal(row.target.id, target);
+        if (target < 0)
+            continue;
+        double p = exp((double)logits[target] - log_sum);
+        assert_int_equal(row.rank, top_rank(logits, n, target));
+        assert_memory_equal(&row.target.logit, &logits[target], sizeof(float));
+        assert_true(row.target.probability == p || (isnan(p) && isnan(row.target.probability)));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(best_first),
         cmocka_unit_test(probabilities_add_up),
         cmocka_unit_test(as_sorting_all_of_them),
+        cmocka_unit_test(a_row_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

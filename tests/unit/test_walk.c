@@ -32,7 +32,10 @@ static bool drop(void *context, const char *s, size_t n, struct error *err)
 static void walker_open(struct walker *w, const char *model)
 {
     struct error err = {0};
-    struct session_options o = {.n_threads = 1, .trace.chunk = 5, .trace.stride = 2};
+    struct session_options o = {.n_threads = 1,
+                                .trace.chunk = 5,
+                                .trace.stride = 2,
+                                .trace.attention = model[0] != 'p'}; /* not of phi3 and pythia */
     memset(w, 0, sizeof *w);
     snprintf(w->model, sizeof w->model, CHECKPOINTS "/%s", model);
     w->random = 88172645463325252ull;
@@ -103,10 +106,11 @@ static void edit(struct walker *w, char *line, size_t room)
 static void random_move(struct walker *w)
 {
     static const char *const plain[] = {
-        "step",        "next",       "stepi 3",    "token",    "finish",   "continue",
-        "rs 2",        "rn",         "rt",         "rc",       "undo",     "undo",
-        "redo",        "top 2",      "generate 2", "undo 3",   "redo 2",   "goto 0",
-        "goto -1 0.z", "b 0.z at 1", "regenerate", "recall A", "recall B", "regenerate from -1 2"};
+        "step",      "next",       "stepi 3",  "token",       "finish",
+        "continue",  "rs 2",       "rn",       "rt",          "rc",
+        "undo",      "undo",       "redo",     "top 2",       "generate 2",
+        "undo 3",    "redo 2",     "goto 0",   "goto -1 0.z", "b 0.z at 1",
+        "catch nan", "regenerate", "recall A", "recall B",    "regenerate from -1 2"};
     char line[200];
     int kind = roll(w, 30);
     if (w->session.trace.n_ids > TOKENS || !w->session.has_prompt || kind == 0)
@@ -162,16 +166,15 @@ static void compare(struct walker *w)
         lost(w, err.text);
     const struct program *p = &s->model.program;
     int op = roll(w, p->n_ops);
-    while (p->ops[op].site == SITE_NONE || p->ops[op].lazy || p->ops[op].kind == OP_SCORES ||
-           p->ops[op].kind == OP_SOFTMAX)
+    while (p->ops[op].site == SITE_NONE)
         op = roll(w, p->n_ops);
     int logits = program_find(p, SITE_LOGITS, 0);
     for (int k = 0; k < 2; k++) {
-        int which = k ? op : logits;
-        size_t count = trace_read_count(&s->trace, which, n, 0, 0);
+        int which = k ? op : logits, heads = p->ops[which].width;
+        size_t count = trace_read_count(&s->trace, which, n, heads, n);
         float *a = malloc(2 * count * sizeof *a);
-        if (!a || !trace_read(&w->session.trace, which, 0, n, 0, 0, 0, a, &err) ||
-            !trace_read(&fresh.trace, which, 0, n, 0, 0, 0, a + count, &err))
+        if (!a || !trace_read(&w->session.trace, which, 0, n, 0, heads, n, a, &err) ||
+            !trace_read(&fresh.trace, which, 0, n, 0, heads, n, a + count, &err))
             lost(w, err.text);
         else if (memcmp(a, a + count, count * sizeof *a) != 0)
             lost(w, "other bits than a fresh run's");

@@ -2,13 +2,13 @@
 #include "tui/panels/lens_parts.h"
 
 #include "engine/analysis/lens.h"
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define BATCH_LOGITS ((size_t)1 << 20) /* floats of logits held at a time */
+#define BATCH_LOGITS ((size_t)1 << 20) /* floats of logits computed at a time */
 #define BATCH_ROWS   16
 
 static void close_panel(struct panel *panel)
@@ -59,12 +59,10 @@ static int op_of(const struct lens_panel *p, const struct session *s, int index)
                      : program_find(&s->model.program, SITE_RESID_MID, layer);
 }
 
-static bool fill(struct lens_panel *p, const struct session *s, const float *logits,
-                 struct lens_row *row, struct error *err)
+static bool fill(struct lens_panel *p, const struct session *s, const struct top_row *found,
+                 const struct top_entry *best, struct lens_row *row, struct error *err)
 {
-    struct top_entry best[LENS_CELLS];
-    int vocab = s->model.config.n_vocab;
-    row->n = top_tokens(logits, vocab, LENS_CELLS, best);
+    row->n = found->n_best;
     for (int i = 0; i < row->n; i++) {
         row->cell[i].id = best[i].id;
         row->cell[i].p = (float)best[i].probability;
@@ -73,11 +71,27 @@ static bool fill(struct lens_panel *p, const struct session *s, const float *log
     }
     row->rank = -1;
     if (p->target >= 0) {
-        row->rank = top_rank(logits, vocab, p->target);
-        row->p = (float)exp((double)logits[p->target] - top_log_sum(logits, vocab));
+        row->rank = found->rank;
+        row->p = (float)found->target.probability;
     }
     row->known = true;
     return true;
+}
+
+/* The lens of residuals [n, D] into the lines that they are of. */
+static bool read_batch(struct lens_panel *p, struct session *s, const float *rows, const int *lines,
+                       size_t n, struct error *err)
+{
+    int32_t targets[BATCH_ROWS];
+    struct top_row found[BATCH_ROWS];
+    struct top_entry best[BATCH_ROWS * LENS_CELLS];
+    struct top_ask ask = {.n_best = LENS_CELLS, .probabilities = true, .targets = targets};
+    for (size_t i = 0; i < n; i++)
+        targets[i] = p->target;
+    bool ok = n == 0 || lens_top(&s->trace, rows, n, &ask, found, best, err);
+    for (size_t i = 0; ok && i < n; i++)
+        ok = fill(p, s, &found[i], best + i * LENS_CELLS, &p->now[lines[i]], err);
+    return ok;
 }
 
 /* The lines that are seen, a few at a time. */
@@ -86,10 +100,9 @@ static bool read_lines(struct lens_panel *p, struct session *s, double deadline,
     size_t d = (size_t)s->model.config.d_model, vocab = (size_t)s->model.config.n_vocab;
     size_t batch = BATCH_LOGITS / vocab + 1;
     batch = batch < BATCH_ROWS ? batch : BATCH_ROWS;
-    float *rows = mem_alloc_array(s->ledger, MEM_VIEWS, batch * (d + vocab), sizeof *rows, err);
+    float *rows = mem_alloc_array(s->ledger, MEM_VIEWS, batch * d, sizeof *rows, err);
     if (!rows)
         return false;
-    float *logits = rows + batch * d;
     bool ok = true;
     int lines[BATCH_ROWS];
     for (int line = p->top; ok && line < p->top + p->body;) {
@@ -101,9 +114,7 @@ static bool read_lines(struct lens_panel *p, struct session *s, double deadline,
             ok = trace_read(&s->trace, op, p->position, 1, 0, 0, 0, rows + n * d, err);
             lines[n++] = index;
         }
-        ok = ok && (n == 0 || lens_logits(&s->trace, rows, n, logits, err));
-        for (size_t i = 0; ok && i < n; i++)
-            ok = fill(p, s, logits + i * vocab, &p->now[lines[i]], err);
+        ok = ok && read_batch(p, s, rows, lines, n, err);
         if (ok && line < p->top + p->body && !numeric_go_on(s, deadline, &p->reading, &ok, err))
             break;
     }
@@ -113,14 +124,11 @@ static bool read_lines(struct lens_panel *p, struct session *s, double deadline,
 
 static bool read_best(struct lens_panel *p, struct session *s, int op, struct error *err)
 {
-    int vocab = s->model.config.n_vocab;
+    struct top_ask ask = {.n_best = 1};
+    struct top_row row;
     struct top_entry best = {.id = -1};
-    float *logits = mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)vocab, sizeof *logits, err);
-    bool ok = logits && trace_read(&s->trace, op, p->position, 1, 0, 0, 0, logits, err);
-    if (ok)
-        top_tokens(logits, vocab, 1, &best);
+    bool ok = top_read(&s->trace, op, p->position, 1, &ask, &row, &best, err);
     p->best = best.id;
-    mem_free(s->ledger, logits);
     return ok;
 }
 

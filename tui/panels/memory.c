@@ -12,6 +12,7 @@ struct memory_panel {
     struct panel base;
     size_t now[MEM_CATEGORIES], device, mapped; /* host and device; the pages of files */
     size_t total, peak, budget, rss, rss_peak, available;
+    struct keep keep; /* what checkpoints hold */
     /* The total at each refresh, in a ring. */
     size_t sample[SAMPLES];
     int n_samples, next;
@@ -38,6 +39,7 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
     p->rss = mem_resident();
     p->rss_peak = mem_resident_peak();
     p->available = mem_available();
+    p->keep = atomic_load(&panel->view->console->session->trace.keep_now);
     p->sample[p->next] = p->total;
     p->next = (p->next + 1) % SAMPLES;
     p->n_samples += p->n_samples < SAMPLES;
@@ -88,6 +90,15 @@ static void draw_history(const struct memory_panel *p, struct region r, int y)
     }
 }
 
+static void draw_kept(const struct memory_panel *p, struct region r, int y)
+{
+    const struct theme *t = p->base.view->theme;
+    char words[64];
+    region_text(r, 0, y, NAME_W, "kept", theme_style(t, ROLE_DIM));
+    region_text(r, NAME_W, y, r.w - NAME_W, p->keep.stride ? keep_words(p->keep, words) : "-",
+                theme_style(t, ROLE_TEXT));
+}
+
 /* One more of the brief line, whole or not at all. */
 static void add_brief(char line[500], int w, const char *name, size_t bytes)
 {
@@ -110,7 +121,7 @@ static void draw_brief(const struct memory_panel *p, struct region r)
     region_text(r, 0, 0, r.w, line, theme_style(p->base.view->theme, ROLE_TEXT));
 }
 
-#define LINES (MEM_CATEGORIES + 8)
+#define LINES (MEM_CATEGORIES + 9)
 
 static void draw_line(const struct memory_panel *p, struct region r, int y, int i)
 {
@@ -138,6 +149,9 @@ static void draw_line(const struct memory_panel *p, struct region r, int y, int 
         draw_size(p, r, y, "available", p->available, "unknown");
         break;
     case 7:
+        draw_kept(p, r, y);
+        break;
+    case 8:
         draw_history(p, r, y);
         break;
     default:

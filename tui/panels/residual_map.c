@@ -1,13 +1,12 @@
 #include "tui/panels/residual_parts.h"
 
 #include "engine/analysis/lens.h"
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 
 #include <math.h>
 #include <string.h>
 
-#define TILE_POSITIONS 64                /* read at once */
-#define TILE_LOGITS    ((size_t)1 << 20) /* floats of logits held at a time */
+#define TILE_POSITIONS 64 /* read at once */
 
 double residual_rank_of(double cell)
 {
@@ -28,41 +27,31 @@ bool residual_target(const struct session *s, int32_t chosen, int position, int3
     int op = program_find(&s->model.program, SITE_LOGITS, 0);
     if (op < 0 || !trace_has(t, position, op))
         return true;
-    int n = s->model.program.ops[op].width;
-    float *logits = mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)n, sizeof *logits, err);
+    struct top_ask ask = {.n_best = 1};
+    struct top_row row;
     struct top_entry best;
-    bool ok = logits && trace_read(t, op, position, 1, 0, 0, 0, logits, err);
-    if (ok && top_tokens(logits, n, 1, &best) == 1)
-        *target = best.id;
-    mem_free(s->ledger, logits);
-    return ok;
+    if (!top_read(t, op, position, 1, &ask, &row, &best, err))
+        return false;
+    *target = best.id;
+    return true;
 }
 
 /* What the lens says of each row's target, into out[n]. */
 static bool lens_values(struct residual_panel *p, struct session *s, const float *rows, int first,
                         int n, float *out, struct error *err)
 {
-    size_t vocab = (size_t)p->n_vocab, d = (size_t)s->model.config.d_model;
-    size_t most = TILE_LOGITS / vocab + 1;
-    most = most < (size_t)n ? most : (size_t)n;
-    float *logits = mem_alloc_array(s->ledger, MEM_VIEWS, most * vocab, sizeof *logits, err);
-    bool ok = logits != NULL;
-    for (size_t i = 0, some; ok && i < (size_t)n; i += some) {
-        some = (size_t)n - i < most ? (size_t)n - i : most;
-        ok = lens_logits(&s->trace, rows + i * d, some, logits, err);
-        for (size_t k = 0; ok && k < some; k++) {
-            const float *row = logits + k * vocab;
-            int32_t target;
-            ok = residual_target(s, p->spec.target, first + (int)(i + k), &target, err);
-            out[i + k] = -INFINITY;
-            if (!ok || target < 0)
-                continue;
-            out[i + k] = p->spec.mode == RESIDUAL_RANK
-                             ? 1.0f / (1.0f + (float)top_rank(row, (int)vocab, target))
-                             : (float)exp((double)row[target] - top_log_sum(row, (int)vocab));
-        }
-    }
-    mem_free(s->ledger, logits);
+    bool rank = p->spec.mode == RESIDUAL_RANK, ok = true;
+    int32_t targets[TILE_POSITIONS];
+    struct top_row found[TILE_POSITIONS];
+    struct top_entry none;
+    struct top_ask ask = {.probabilities = !rank, .targets = targets};
+    for (int i = 0; ok && i < n; i++)
+        ok = residual_target(s, p->spec.target, first + i, &targets[i], err);
+    ok = ok && lens_top(&s->trace, rows, (size_t)n, &ask, found, &none, err);
+    for (int i = 0; ok && i < n; i++)
+        out[i] = targets[i] < 0 ? -INFINITY
+                 : rank         ? 1.0f / (1.0f + (float)found[i].rank)
+                                : (float)found[i].target.probability;
     return ok;
 }
 

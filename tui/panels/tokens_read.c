@@ -1,12 +1,12 @@
 /* tokens_read.c - labels of all tokens, where their lines begin, and values of those shown. */
 #include "tui/panels/tokens_parts.h"
 
-#include "engine/analysis/top.h"
+#include "engine/analysis/top_read.h"
 
 #include <math.h>
 #include <string.h>
 
-#define BATCH_FLOATS ((size_t)1 << 18) /* floats read at a time */
+#define BATCH_FLOATS ((size_t)1 << 18) /* floats computed at a time */
 #define BATCH_ROWS   16
 
 const char *tokens_label(const struct tokens_panel *p, int i)
@@ -151,19 +151,40 @@ static bool is_missing(const struct tokens_panel *p, const struct session *s, in
     return !has && i >= shift && trace_has(&s->trace, i - shift, op);
 }
 
-static void keep(struct tokens_panel *p, int i, const float *row, int width)
+static bool read_norms(struct tokens_panel *p, struct session *s, int op, int i, int n,
+                       struct error *err)
 {
-    struct token *k = &p->token[i];
-    if (p->colour == COLOUR_NORM) {
+    size_t width = (size_t)s->model.program.ops[op].width;
+    float *rows = mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)n * width, sizeof *rows, err);
+    bool ok = rows && trace_read(&s->trace, op, i, n, 0, 0, 0, rows, err);
+    for (int k = 0; ok && k < n; k++) {
         double sum = 0;
-        for (int d = 0; d < width; d++)
-            sum += (double)row[d] * (double)row[d];
-        k->norm = (float)sqrt(sum);
-        k->has_norm = true;
-    } else {
-        k->logprob = (float)((double)row[k->id] - top_log_sum(row, width));
-        k->has_logprob = true;
+        for (size_t d = 0; d < width; d++)
+            sum += (double)rows[(size_t)k * width + d] * (double)rows[(size_t)k * width + d];
+        p->token[i + k].norm = (float)sqrt(sum);
+        p->token[i + k].has_norm = true;
     }
+    mem_free(s->ledger, rows);
+    return ok;
+}
+
+/* What the logits before each token say of it. */
+static bool read_logprobs(struct tokens_panel *p, struct session *s, int op, int i, int n,
+                          struct error *err)
+{
+    int32_t targets[BATCH_ROWS];
+    struct top_row found[BATCH_ROWS];
+    struct top_entry none;
+    struct top_ask ask = {.probabilities = true, .targets = targets};
+    for (int k = 0; k < n; k++)
+        targets[k] = p->token[i + k].id;
+    if (!top_read(&s->trace, op, i - 1, n, &ask, found, &none, err))
+        return false;
+    for (int k = 0; k < n; k++) {
+        p->token[i + k].logprob = (float)((double)found[k].target.logit - found[k].log_sum);
+        p->token[i + k].has_logprob = true;
+    }
+    return true;
 }
 
 /* Of tokens first to end - 1, a few rows at a time. */
@@ -176,9 +197,7 @@ static bool read_values(struct tokens_panel *p, struct session *s, int first, in
     int shift = norm ? 0 : 1;
     if (op < 0)
         return true;
-    size_t width = (size_t)g->ops[op].width;
-    int batch = numeric_clamp((int)(BATCH_FLOATS / width), 1, BATCH_ROWS);
-    float *rows = NULL;
+    int batch = numeric_clamp((int)(BATCH_FLOATS / (size_t)g->ops[op].width), 1, BATCH_ROWS);
     for (int i = first; ok && i < end;) {
         int n = 0;
         while (n < batch && i + n < end && is_missing(p, s, i + n, op, shift))
@@ -187,16 +206,11 @@ static bool read_values(struct tokens_panel *p, struct session *s, int first, in
             i++;
             continue;
         }
-        if (!rows)
-            rows = mem_alloc_array(s->ledger, MEM_VIEWS, (size_t)batch * width, sizeof *rows, err);
-        ok = rows && trace_read(&s->trace, op, i - shift, n, 0, 0, 0, rows, err);
-        for (int k = 0; ok && k < n; k++)
-            keep(p, i + k, rows + (size_t)k * width, (int)width);
+        ok = (norm ? read_norms : read_logprobs)(p, s, op, i, n, err);
         i += n;
         if (ok && i < end && !numeric_go_on(s, deadline, &p->base.more, &ok, err))
             break;
     }
-    mem_free(s->ledger, rows);
     return ok;
 }
 
