@@ -10,7 +10,7 @@
 
 #include "kernels/kernels.h"
 
-#define ATTEND_ROWS 8 /* queries of a tile: they share the keys and values that are read */
+#define ATTEND_ROWS 32 /* queries of a tile: they share the keys and values that are read */
 
 /* Queries that read the same key/value head g. Query j sees keys first[j] .. last[j];
  * scores[j][s] and patterns[j][s] belong to the key at the absolute position s. */
