@@ -10,7 +10,8 @@
 
 #define FEW_ROWS   8     /* up to here the time goes into reading weights */
 #define PIECES     4     /* pieces a thread, where there is enough for them */
-#define MANY       8     /* and for many rows of Linear, which may be the longest wait */
+#define DOT_PIECES 8     /* and for many rows: of Linear, which may be the longest wait, */
+#define MIX_PIECES 2     /* and of Conv1D, where each piece brings the rows together again */
 #define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
 #define MIX_UNIT   192   /* and four of Conv1D's, which share the packed rows */
 #define ROWS_UNIT  12    /* rows come in whole tiles, if there are several blocks of them */
@@ -68,7 +69,7 @@ static struct cut cut_many(const struct backend *b, const struct matrix *w, int 
     const long block = dot ? cpu_ops_of(b)->dot_rows : cpu_ops_of(b)->mix_rows;
     const long threads = b->n_threads, least = PIECE_WORK / at_least(w->n_in, 1) / n + 1;
     struct cut c = {.down = (n + block - 1) / block};
-    long most = (threads * (dot ? MANY : PIECES) + c.down - 1) / c.down;
+    long most = (threads * (dot ? DOT_PIECES : MIX_PIECES) + c.down - 1) / c.down;
     c.outputs = round_up(at_least((w->n_out + most - 1) / most, least), dot ? DOT_UNIT : MIX_UNIT);
     c.across = (w->n_out + c.outputs - 1) / c.outputs;
     if (threads > 1 && c.across * c.down < 2 * threads)

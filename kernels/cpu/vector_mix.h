@@ -241,6 +241,18 @@ EXPAND void mix_tile_rows(int n, const float *x, const float *panel, int length,
     }
 }
 
+/* The rows' inputs of one run, to part[n][MIX_RUN]. They are too short for calls of memcpy(). */
+static void mix_part(const float *x, size_t x_stride, int n, int length, float *part)
+{
+    for (int i = 0; i < n; i++, x += x_stride, part += MIX_RUN) {
+        int k = 0;
+        for (; k + VEC_LANES <= length; k += VEC_LANES)
+            vec_store(part + k, vec_load(x + k));
+        for (; k < length; k++)
+            part[k] = x[k];
+    }
+}
+
 /* Many rows. The rows' part in a run is brought together, so that no stride of theirs can
  * throw them out of the cache; a panel stays in the first-level cache while they pass by. */
 static void mix_many(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
@@ -253,9 +265,8 @@ static void mix_many(const float *x, size_t x_stride, const struct matrix *w, co
         const struct rectangle next = rectangle_next(w, r, MIX_PANEL, MIX_RUN, from, to);
         const bool last = r.input + r.inputs == w->n_in;
         struct errand errand = errand_weights(w, &next, tiles);
-        for (int i = 0; r.output == from && i < n; i++)
-            memcpy(part + (size_t)i * MIX_RUN, x + (size_t)i * x_stride + r.input,
-                   (size_t)r.inputs * sizeof *x);
+        if (r.output == from)
+            mix_part(x + r.input, x_stride, n, r.inputs, part);
         mix_panel(w, &r, panel);
         for (int i = 0; i < tiles; i++) {
             int row = tile_begin(n, MIX_ROWS, i), rows = tile_begin(n, MIX_ROWS, i + 1) - row;
