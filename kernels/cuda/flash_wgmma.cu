@@ -3,7 +3,11 @@
  *
  * A block takes 64 queries of one head a group, against tiles of keys. A group starts the scores of
  * a tile along with the mix of the tile before, and takes exponentials while that is multiplied;
- * three groups also start them in turn, so that their exponentials do not fall together. */
+ * three groups also start them in turn, so that their exponentials do not fall together.
+ *
+ * Where there are too few blocks for the multiprocessors, as of a short prompt behind a long one, a
+ * cluster of two or four takes the place of each: a block has every second or fourth tile, and at
+ * the end they put together what they have. */
 #include "kernels/cuda/flash.cuh"
 
 #ifdef MIDPASS_SM_90A
@@ -18,7 +22,7 @@
  * room for scores of 112 keys beside weights and mix of 96. */
 template <int H> struct shape {
     static const int groups = H == 128 ? 2 : 3, keys = H == 96 ? 112 : 128;
-    static const int stages = H == 128 ? 2 : 3;
+    static const int stages = H == 128 ? 2 : 3, threads = groups * GROUP;
     static const int multiply = groups == 3 ? 160 : 232, fetch = groups == 3 ? 32 : 40;
 };
 #define KEYS   shape<H>::keys
@@ -30,10 +34,20 @@ template <int H> struct gate {
     uint64_t full[STAGES], empty[STAGES];
 };
 
+/* What the threads of a block have when its tiles are done, for the others of its cluster. */
+template <int H> struct part {
+    float o[H / 8][4][shape<H>::threads], most[2][shape<H>::threads], sum[2][shape<H>::threads];
+};
+
 template <int H> struct room {
     alignas(1024) unsigned char queries[GROUPS][OWN * H * 2];
-    alignas(1024) unsigned char keys[STAGES][KEYS * H * 2];
-    alignas(1024) unsigned char values[STAGES][KEYS * H * 2];
+    union {
+        struct {
+            alignas(1024) unsigned char keys[STAGES][KEYS * H * 2];
+            alignas(1024) unsigned char values[STAGES][KEYS * H * 2];
+        };
+        struct part<H> part;
+    };
     struct gate<H> keys_gate, values_gate;
 };
 
@@ -372,10 +386,54 @@ __device__ static __forceinline__ void pass_tiles(struct room<H> *mine, int from
     }
 }
 
+/* Adds what the other blocks of the cluster have for a warp's rows; each warp's rows are put
+ * together by one of them. False: by another one. */
+template <int H>
+__device__ static __forceinline__ bool put_together(struct part<H> *mine, float scale, int rank,
+                                                    int splits, struct mixed<H> *m)
+{
+    int me = (int)threadIdx.x;
+    cluster_sync(); /* no tile is needed any more */
+#pragma unroll
+    for (int half = 0; half < 2; half++) {
+        mine->most[half][me] = m->most[half];
+        mine->sum[half][me] = m->sum[half];
+    }
+#pragma unroll
+    for (int k = 0; k < H / 8; k++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            mine->o[k][i][me] = m->o[k][i];
+    cluster_sync();
+    if (me / 32 % splits != rank)
+        return false;
+#pragma unroll 1
+    for (int r = 1; r < splits; r++) {
+        unsigned other = (unsigned)((rank + r) % splits);
+#pragma unroll
+        for (int half = 0; half < 2; half++) {
+            float most = read_in(address_in(other, &mine->most[half][me]));
+            float top = fmaxf(m->most[half], most), base = top == -INFINITY ? 0 : top * scale;
+            float keep = m->most[half] == top ? 1 : power_of_two(fmaf(m->most[half], scale, -base));
+            float add = most == top ? 1 : power_of_two(fmaf(most, scale, -base));
+            m->most[half] = top;
+            m->sum[half] =
+                m->sum[half] * keep + read_in(address_in(other, &mine->sum[half][me])) * add;
+#pragma unroll
+            for (int k = 0; k < H / 8; k++)
+#pragma unroll
+                for (int i = 2 * half; i < 2 * half + 2; i++)
+                    m->o[k][i] =
+                        m->o[k][i] * keep + read_in(address_in(other, &mine->o[k][i][me])) * add;
+        }
+    }
+    return true;
+}
+
 template <int H>
 __device__ static __forceinline__ void attend_group(const struct flash &f, struct room<H> *mine,
-                                                    int group, int head, int block0,
-                                                    const struct tiles &b)
+                                                    int group, int head, int block0, int rank,
+                                                    int splits, const struct tiles &b)
 {
     int row0 = block0 + group * OWN, t0 = f.pos0 + row0; /* of the group's first row */
     int rows = f.n - row0 < OWN ? f.n - row0 : OWN, window = f.a.window;
@@ -412,19 +470,24 @@ __device__ static __forceinline__ void attend_group(const struct flash &f, struc
             cut_tile<H>(f, mine, group, i, b.start + i * b.step, t, &m);
         }
     pass_tiles<H>(mine, to, b.n);
-    write_rows<H>(f, head, row0 + warp * 16, m.sum, m.o);
+    if (splits == 1 || put_together<H>(&mine->part, f.a.scale * LOG2E, rank, splits, &m))
+        write_rows<H>(f, head, row0 + warp * 16, m.sum, m.o);
+    if (splits > 1)
+        cluster_sync(); /* a block's memory is there until all have read it */
 }
 
 template <int H>
-__global__ void __launch_bounds__((GROUPS + 1) * GROUP, 1) flash_wgmma_kernel(struct flash f)
+__global__ void __launch_bounds__((GROUPS + 1) * GROUP, 1)
+    flash_wgmma_kernel(struct flash f, int splits)
 {
     extern __shared__ __align__(1024) unsigned char shared[];
     struct room<H> *mine = (struct room<H> *)shared;
-    int head = (int)blockIdx.x, g = head / (f.a.n_heads / f.a.n_kv_heads);
+    int head = (int)blockIdx.x / splits, g = head / (f.a.n_heads / f.a.n_kv_heads);
+    int rank = (int)blockIdx.x % splits;
     int block0 = (int)(gridDim.y - 1 - blockIdx.y) * GROUPS * OWN; /* the longest first */
     int end = block0 + GROUPS * OWN < f.n ? block0 + GROUPS * OWN : f.n;
-    int start = first_visible(f.a.window, f.pos0 + block0) / KEYS * KEYS;
-    struct tiles tiles = {start, KEYS, 0};
+    int start = first_visible(f.a.window, f.pos0 + block0) / KEYS * KEYS + rank * KEYS;
+    struct tiles tiles = {start, splits * KEYS, 0};
     tiles.n = begun(tiles, f.pos0 + end);
     if (threadIdx.x < STAGES) {
         barrier_init(&mine->keys_gate.full[threadIdx.x], GROUP);
@@ -439,21 +502,73 @@ __global__ void __launch_bounds__((GROUPS + 1) * GROUP, 1) flash_wgmma_kernel(st
         fetch_all<H>(f, mine, g, tiles);
     } else {
         take_registers<shape<H>::multiply>();
-        attend_group<H>(f, mine, group, head, block0, tiles);
+        attend_group<H>(f, mine, group, head, block0, rank, splits, tiles);
     }
+}
+
+/* ---- launching ------------------------------------------------------------------------------- */
+
+#define JOINING 2 /* tiles that a cluster could do while it puts together */
+
+/* A launch where `splits` blocks share the work of one. */
+template <int H>
+static cudaLaunchConfig_t config_of(struct cuda *c, const struct flash *f, int splits,
+                                    cudaLaunchAttribute *cluster)
+{
+    cudaLaunchConfig_t config = {};
+    config.gridDim = dim3((unsigned)(f->a.n_heads * splits),
+                          (unsigned)((f->n + GROUPS * OWN - 1) / (GROUPS * OWN)));
+    config.blockDim = dim3((GROUPS + 1) * GROUP);
+    config.dynamicSmemBytes = sizeof(struct room<H>);
+    config.stream = c->stream;
+    cluster->id = cudaLaunchAttributeClusterDimension;
+    cluster->val.clusterDim.x = (unsigned)splits;
+    cluster->val.clusterDim.y = cluster->val.clusterDim.z = 1;
+    config.attrs = cluster;
+    config.numAttrs = splits > 1;
+    return config;
+}
+
+/* How many blocks had best share the work of one. An exact device's rows do not depend on how many
+ * there are. */
+template <int H> static int splits_of(struct cuda *c, const struct flash *f)
+{
+    int best = 1, keys = f->pos0 + f->n / 2;
+    if (f->a.window > 0 && f->a.window < keys)
+        keys = f->a.window;
+    float tiles = (float)keys / KEYS, least = INFINITY;
+    for (int splits = 1; splits <= (c->b.exact ? 1 : 4); splits *= 2) {
+        cudaLaunchAttribute cluster;
+        cudaLaunchConfig_t config = config_of<H>(c, f, splits, &cluster);
+        int fit = c->n_sm, units = f->a.n_heads * (int)config.gridDim.y;
+        if (splits > 1 &&
+            !cuda_ok(c, cudaOccupancyMaxActiveClusters(&fit, flash_wgmma_kernel<H>, &config),
+                     "attention"))
+            break;
+        if (fit == 0)
+            break;
+        float cost =
+            (float)((units + fit - 1) / fit) * (tiles / (float)splits + (splits > 1 ? JOINING : 0));
+        if (cost < least) {
+            least = cost;
+            best = splits;
+        }
+    }
+    return best;
 }
 
 template <int H> static void run(struct cuda *c, const struct flash *f)
 {
-    size_t bytes = sizeof(struct room<H>);
     if (!cuda_ok(c,
                  cudaFuncSetAttribute(flash_wgmma_kernel<H>,
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                                      cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                      (int)sizeof(struct room<H>)),
                  "attention"))
         return;
-    dim3 grid((unsigned)f->a.n_heads, (unsigned)((f->n + GROUPS * OWN - 1) / (GROUPS * OWN)));
-    flash_wgmma_kernel<H><<<grid, (GROUPS + 1) * GROUP, bytes, c->stream>>>(*f);
-    launched(c, "attention");
+    int splits = splits_of<H>(c, f);
+    cudaLaunchAttribute cluster;
+    cudaLaunchConfig_t config = config_of<H>(c, f, splits, &cluster);
+    cuda_ok(c, cudaLaunchKernelEx(&config, flash_wgmma_kernel<H>, *f, splits), "attention");
 }
 
 bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pages *kv,

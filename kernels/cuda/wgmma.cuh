@@ -1,5 +1,5 @@
 /* wgmma.cuh - Hopper's instructions as functions: products of a warpgroup (four warps), barriers
- * that count, registers that change hands. Only for sm_90a.
+ * that count, blocks that see each other's memory, registers that change hands. Only for sm_90a.
  *
  * Matrices lie in shared memory in blocks of 32 columns, 64 bytes a row, rows one behind the other,
  * the 16-byte pieces of a row swapped so that eight rows of one column lie in different banks
@@ -161,6 +161,33 @@ __device__ static __forceinline__ void pair_tell(int barrier)
 __device__ static __forceinline__ void pair_wait(int barrier)
 {
     asm volatile("barrier.cta.sync %0, 256;" ::"r"(barrier) : "memory");
+}
+
+/* ---- clusters -------------------------------------------------------------------------------- */
+
+/* All threads of the cluster that still run; each sees what the others wrote. */
+__device__ static __forceinline__ void cluster_sync(void)
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
+}
+
+/* The same place in another block's shared memory. */
+__device__ static __forceinline__ unsigned address_in(unsigned block, const void *shared)
+{
+    unsigned address;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(address)
+                 : "r"(address_of(shared)), "r"(block));
+    return address;
+}
+
+__device__ static __forceinline__ float read_in(unsigned address)
+{
+    float x;
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(address) : "memory");
+    return x;
 }
 
 /* ---- registers ------------------------------------------------------------------------------- */
