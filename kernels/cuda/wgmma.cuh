@@ -1,5 +1,5 @@
 /* wgmma.cuh - Hopper's instructions as functions: products of a warpgroup (four warps), barriers
- * that count, registers that change hands. Only for sm_90a.
+ * that count, blocks that see each other's memory, registers that change hands. Only for sm_90a.
  *
  * Matrices lie in shared memory in blocks of 32 columns, 64 bytes a row, rows one behind the other,
  * the 16-byte pieces of a row swapped so that eight rows of one column lie in different banks
@@ -51,18 +51,27 @@ template <int LEFT> __device__ static __forceinline__ void products_wait(void)
     "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
 #define TO_47                                                                                      \
     TO_31 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define TO_63                                                                                      \
-    TO_47 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define TO_55 TO_47 ", %48, %49, %50, %51, %52, %53, %54, %55"
+#define TO_63 TO_55 ", %56, %57, %58, %59, %60, %61, %62, %63"
 
-/* d[64 x 128] = a[64 x 16] b[128 x 16]^T, or added to d; both in shared memory, rows being rows. */
-__device__ static __forceinline__ void multiply_rows(float d[16][4], uint64_t a, uint64_t b,
+/* d[64 x N] = a[64 x 16] b[N x 16]^T, or added to d, N 112 or 128; both in shared memory, rows
+ * being rows. */
+template <int N>
+__device__ static __forceinline__ void multiply_rows(float d[N / 8][4], uint64_t a, uint64_t b,
                                                      bool add)
 {
-    asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
-                 "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" TO_63 "}, "
-                 "%64, %65, p, 1, 1, 0, 0;\n}"
-                 : SIXTEEN(d, 0), SIXTEEN(d, 4), SIXTEEN(d, 8), SIXTEEN(d, 12)
-                 : "l"(a), "l"(b), "r"((int)add));
+    if constexpr (N == 112)
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %58, 0;\n"
+                     "wgmma.mma_async.sync.aligned.m64n112k16.f32.bf16.bf16 {" TO_55 "}, "
+                     "%56, %57, p, 1, 1, 0, 0;\n}"
+                     : SIXTEEN(d, 0), SIXTEEN(d, 4), SIXTEEN(d, 8), FOUR(d, 12), FOUR(d, 13)
+                     : "l"(a), "l"(b), "r"((int)add));
+    else
+        asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, %66, 0;\n"
+                     "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 {" TO_63 "}, "
+                     "%64, %65, p, 1, 1, 0, 0;\n}"
+                     : SIXTEEN(d, 0), SIXTEEN(d, 4), SIXTEEN(d, 8), SIXTEEN(d, 12)
+                     : "l"(a), "l"(b), "r"((int)add));
 }
 
 /* d[64 x N] += a[64 x 16] b[16 x N], N 64, 96 or 128; a in registers, b in shared memory. */
@@ -87,7 +96,15 @@ __device__ static __forceinline__ void multiply_mix(float d[N / 8][4], const uns
                      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
-/* ---- barriers, registers --------------------------------------------------------------------- */
+/* To the compiler d is new from here on: the products that were waited for have written it. */
+template <int N> __device__ static __forceinline__ void products_done(float d[N][4])
+{
+#pragma unroll
+    for (int j = 0; j < N; j++)
+        asm volatile("" : FOUR(d, j)::"memory");
+}
+
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 __device__ static __forceinline__ void barrier_init(uint64_t *b, int arrivals)
 {
@@ -134,6 +151,46 @@ __device__ static __forceinline__ bool group_any(int barrier, bool x)
                  : "memory");
     return any;
 }
+
+/* Two groups at one barrier: the one that tells goes on, the other waits for it. */
+__device__ static __forceinline__ void pair_tell(int barrier)
+{
+    asm volatile("barrier.cta.arrive %0, 256;" ::"r"(barrier) : "memory");
+}
+
+__device__ static __forceinline__ void pair_wait(int barrier)
+{
+    asm volatile("barrier.cta.sync %0, 256;" ::"r"(barrier) : "memory");
+}
+
+/* ---- clusters -------------------------------------------------------------------------------- */
+
+/* All threads of the cluster that still run; each sees what the others wrote. */
+__device__ static __forceinline__ void cluster_sync(void)
+{
+    asm volatile("barrier.cluster.arrive.release.aligned;\n"
+                 "barrier.cluster.wait.acquire.aligned;" ::
+                     : "memory");
+}
+
+/* The same place in another block's shared memory. */
+__device__ static __forceinline__ unsigned address_in(unsigned block, const void *shared)
+{
+    unsigned address;
+    asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
+                 : "=r"(address)
+                 : "r"(address_of(shared)), "r"(block));
+    return address;
+}
+
+__device__ static __forceinline__ float read_in(unsigned address)
+{
+    float x;
+    asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(x) : "r"(address) : "memory");
+    return x;
+}
+
+/* ---- registers ------------------------------------------------------------------------------- */
 
 template <int REGISTERS> __device__ static __forceinline__ void take_registers(void)
 {
