@@ -41,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 5 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 6 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -164,6 +164,13 @@ struct workspace {
 /* All pointers to floats, pages and weights are the backend's memory. Outputs
  * may not overlap inputs unless a line says so. Operations return nothing: what
  * goes wrong on a device is kept and told by sync(). */
+/* See backend.brief. */
+enum keeping {
+    KEEP_FLOATS,
+    KEEP_ROUNDED, /* the ops that read them would round them, or turn or gate them before that */
+    KEEP_NOTHING, /* of a norm's center and divide: its next ops go on with them, and nobody else */
+};
+
 struct backend {
     int version;
     const char *name; /* "cpu", "cuda" */
@@ -173,6 +180,7 @@ struct backend {
     bool exact;       /* a row's bits do not depend on n: the CPU, and a device that was asked to */
     enum dtype dtype; /* how a device computes; the CPU's is DTYPE_F32 */
     int chunk;        /* rows that it likes to work on at a time */
+    int chunk_last;   /* rows that it takes at once if they are the last; at least as many */
     /* Of a device: how many ops behind one may run with it, if their memory is apart; 2 at least,
      * so that a query outlives its pattern. */
     int together;
@@ -199,6 +207,14 @@ struct backend {
 
     /* Scratch that matmul and attend need for up to n rows and S keys. */
     size_t (*workspace_bytes)(struct backend *b, int n, int n_keys);
+
+    /* (optional, both) How little has to be kept of the rows x[n, d] that the next op writes, for
+     * devices that compute in fewer bits than a float's. Said of any rows that are written while
+     * others are kept rounded; x NULL: those that are kept so are not read any more. What lies
+     * rounded is read by matmul, rope, kv_store, attend, gate, activate and rows_save; for all else
+     * `widen` makes floats of it, if it was kept so. Bits do not depend on who asks. */
+    void (*brief)(struct backend *b, const float *x, int n, int d, enum keeping k);
+    void (*widen)(struct backend *b, const float *x);
 
     /* out[n, D] = scale * table row ids[i]. table: [V, D], in_stride 1. ids: host. */
     void (*embed)(struct backend *b, const struct matrix *table, const int32_t *ids, int n,

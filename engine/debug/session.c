@@ -32,7 +32,7 @@ static bool plan(struct session *s, const struct session_options *o, struct trac
                  struct error *err)
 {
     struct plan p;
-    int chunk = trace->chunk > 0 ? trace->chunk : s->backend->chunk;
+    int chunk = trace->chunk > 0 ? trace->chunk : s->backend->chunk_last;
     /* Without --ctx memory is taken as tokens come: the least that must fit is one page. */
     int n = trace->n_ctx > 0 && trace->n_ctx <= s->model.config.n_ctx ? trace->n_ctx : KV_PAGE;
     plan_make(&p, &s->model, n, chunk, ledger_total(s->ledger));

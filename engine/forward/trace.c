@@ -27,6 +27,7 @@ bool trace_open(struct trace *t, const struct model *m, const struct trace_optio
     stride = stride < trace_layers(t) ? stride : trace_layers(t);
     trace_set_keep(t, (struct keep){stride, o && o->attention});
     t->chunk = o && o->chunk > 0 ? o->chunk : t->backend->chunk;
+    t->chunk_last = o && o->chunk > 0 ? o->chunk : t->backend->chunk_last;
     t->regime = o ? o->regime : REGIME_AUTO;
     t->long_regime = t->regime == REGIME_LONG;
     size_t sections = (size_t)trace_layers(t) + 1;
@@ -205,22 +206,6 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
     atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
 }
 
-/* Runs a block for the frame's rows, and keeps its z. */
-static bool run_block(struct trace *t, struct vm_call *c, int layer, struct error *err)
-{
-    const struct program *p = &t->model->program;
-    c->from = p->block_op[layer];
-    if (keep_attention(&t->sizes, t->keep, layer)) {
-        c->to = program_mix(p, layer);
-        if (!vm_run(t->vm, c, err))
-            return false;
-        trace_save_z(t, layer, c->pos0, c->n, vm_slot(t->vm, c->frame, p->ops[c->to].out));
-        c->from = c->to + 1;
-    }
-    c->to = p->block_op[layer + 1] - 1;
-    return vm_run(t->vm, c, err);
-}
-
 void trace_aim(struct trace *t, int n)
 {
     if (atomic_load(&t->work_goal) < n)
@@ -234,13 +219,13 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         return true;
     trace_aim(t, n);
     /* Scratch first: pages must not take the memory that running them needs. */
-    int most = n - t->done[layer] < t->chunk ? n - t->done[layer] : t->chunk;
+    int most = n - t->done[layer] < t->chunk_last ? n - t->done[layer] : t->chunk_last;
     if (!vm_reserve(t->vm, &t->vm->run, most, p->frame_width, err) ||
         !vm_reserve_work(t->vm, most, n, err) || !trace_reserve_pages(t, n, err))
         return false;
     while (t->done[layer] < n) {
         int pos0 = t->done[layer];
-        int rows = n - pos0 < t->chunk ? n - pos0 : t->chunk;
+        int rows = n - pos0 <= t->chunk_last ? n - pos0 : t->chunk;
         /* After an edit the lower layers are still right: start above them. */
         int first = 0;
         while (first < layer && t->done[first + 1] >= pos0 + rows)
@@ -251,12 +236,16 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
             return false;
         struct vm_call c = trace_call(t, f, pos0, rows);
         c.tap = t->observer.written ? &t->observer : NULL;
+        c.save = trace_save_z;
+        c.context = t;
         vm_forget(t->vm);
         if (!trace_enter(t, &c, first, err))
             return false;
         for (int l = first; l < layer; l++) {
             c.again = t->done[l + 1] >= pos0 + rows; /* only to come to what is above */
-            if (!run_block(t, &c, l, err))
+            c.from = p->block_op[l];
+            c.to = p->block_op[l + 1] - 1;
+            if (!vm_run(t->vm, &c, err))
                 return false;
             leave_block(t, &c, l + 1);
         }
@@ -351,6 +340,8 @@ bool trace_step(struct trace *t, int last, struct error *err)
         !vm_reserve(t->vm, &t->vm->live, 1, p->frame_width, err))
         return false;
     struct vm_call c = trace_call(t, &t->vm->live, pos, 1);
+    c.save = trace_save_z;
+    c.context = t;
     if (t->pc == 0)
         c.frame->result_patched = false;
     for (; t->pc <= last; t->pc++) {
@@ -360,9 +351,6 @@ bool trace_step(struct trace *t, int last, struct error *err)
             leave_block(t, &c, l);
         if (!vm_run(t->vm, &c, err))
             return false;
-        const struct op *op = &p->ops[t->pc];
-        if (op->kind == OP_MIX && keep_attention(&t->sizes, t->keep, l))
-            trace_save_z(t, l, pos, 1, vm_slot(t->vm, c.frame, op->out));
     }
     if (t->pc > end) {
         leave_block(t, &c, p->n_layers);

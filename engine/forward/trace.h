@@ -62,7 +62,7 @@ struct trace {
     int n_ctx;        /* the cap in force */
     struct keep keep; /* what there is in checkpoints */
     struct keep_sizes sizes;
-    int chunk;
+    int chunk, chunk_last;   /* rows that run at once; and if they are the last */
     enum rope_regime regime; /* as asked for */
     bool long_regime;        /* what holds now */
     int *done;               /* [L + 1] */

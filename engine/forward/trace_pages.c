@@ -172,12 +172,13 @@ void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *r
         b->rows_load(b, t->checkpoint_pages, offset, DTYPE_F32, t->sizes.d, pos0, n, rows);
 }
 
-void trace_save_z(struct trace *t, int layer, int pos0, int n, const float *z)
+void trace_save_z(void *context, int layer, int pos0, int n, const float *z)
 {
+    const struct trace *t = context;
     struct backend *b = t->backend;
     int without = t->z_from * KV_PAGE - pos0; /* rows in older pages */
     without = without < 0 ? 0 : without;
-    if (without < n)
+    if (without < n && keep_attention(&t->sizes, t->keep, layer))
         b->rows_save(b, t->checkpoint_pages, keep_attention_at(&t->sizes, t->keep, layer),
                      t->sizes.z_dtype, t->sizes.z, pos0 + without, n - without,
                      z + (size_t)without * (size_t)t->sizes.z);

@@ -22,8 +22,8 @@ bool trace_reserve_pages(struct trace *t, int n, struct error *err);
 void trace_drop_pages(struct trace *t, int keep);
 /* Copies rows of a frame's residual to (save) or from the checkpoints of a kept layer. */
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save);
-/* The same of z; saved only where the pages have it. What loads it is the vm's: see vm_call. */
-void trace_save_z(struct trace *t, int layer, int pos0, int n, const float *z);
+/* The same of z, for the vm to call: see vm_call. Saved only where the pages have it. */
+void trace_save_z(void *context, int layer, int pos0, int n, const float *z);
 void trace_load_z(void *context, int layer, int pos0, int n, float *z);
 
 /* ---- running (trace.c) ---- */

@@ -237,6 +237,58 @@ static void positions(struct vm *vm, const struct vm_call *c, const struct op *o
     }
 }
 
+/* ---- what lies rounded: see backend.brief ---- */
+
+static bool takes_rounded(enum op_kind kind)
+{
+    return kind == OP_LINEAR || kind == OP_ROPE || kind == OP_STORE || kind == OP_SCORES ||
+           kind == OP_GATE || kind == OP_ACTIVATE;
+}
+
+/* Whether it goes on from what the other kind wrote within a norm. */
+static bool goes_on(enum op_kind kind, enum op_kind from)
+{
+    return from == OP_CENTER ? kind == OP_RMS || kind == OP_DIVIDE
+                             : from == OP_DIVIDE && kind == OP_GAIN;
+}
+
+static bool outlives(const struct vm *vm, const struct vm_call *c, int i)
+{
+    const struct program *p = &vm->model->program;
+    return p->slots[p->ops[i].out].last > c->to;
+}
+
+/* Whether rows lie rounded does not depend on who looks on, so that bits do not. */
+static enum keeping keeping_of(const struct vm *vm, const struct vm_call *c, int i)
+{
+    const struct program *p = &vm->model->program;
+    const struct op *op = &p->ops[i];
+    bool rounds = takes_rounded(op->kind) || op->kind == OP_GAIN || op->kind == OP_MIX;
+    bool within = !watched(c, i) && !outlives(vm, c, i);
+    for (int j = i + 1; j <= p->slots[op->out].last; j++) {
+        const struct op *r = &p->ops[j];
+        if (r->in[0] != op->out && r->in[1] != op->out)
+            continue;
+        rounds = rounds && (takes_rounded(r->kind) || r->lazy);
+        within = within && goes_on(r->kind, op->kind);
+    }
+    return rounds ? KEEP_ROUNDED : within ? KEEP_NOTHING : KEEP_FLOATS;
+}
+
+static void announce(struct vm *vm, const struct vm_call *c, int i)
+{
+    const struct op *op = &vm->model->program.ops[i];
+    if (vm->backend->brief && c->n > 1 && op->out >= 0)
+        vm->backend->brief(vm->backend, vm_slot(vm, c->frame, op->out), c->n, op->width,
+                           keeping_of(vm, c, i));
+}
+
+static void widen(struct vm *vm, const struct vm_call *c, int slot)
+{
+    if (vm->backend->widen && c->n > 1 && slot >= 0)
+        vm->backend->widen(vm->backend, vm_slot(vm, c->frame, slot));
+}
+
 static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error *err)
 {
     const struct op *op = &vm->model->program.ops[i];
@@ -248,6 +300,9 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
     size_t count = (size_t)c->n * (size_t)op->width;
     /* Norms see `groups` vectors a row. */
     int rows = c->n * op->groups, d = op->width / op->groups;
+    for (int k = 0; k < 2 && !takes_rounded(op->kind); k++)
+        widen(vm, c, op->in[k]);
+    announce(vm, c, i);
     switch (op->kind) {
     case OP_EMBED:
         b->embed(b, &op->run.w, c->ids + c->pos0, c->n, op->f, out);
@@ -328,9 +383,13 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
      * (program_place). */
     bool own = vm->backend->device && vm->backend->exact && last == first + 2 &&
                !patched(c, first) && !patched(c, first + 1);
-    if (own ? looked && i <= first + 1 : !attends)
+    if (last == first + 2)
+        announce(vm, c, last);
+    if (own ? looked && i <= first + 1 : !attends) {
+        widen(vm, c, vm->model->program.ops[first].in[0]); /* tiles begin within the rows */
         if (!attention_tiles(vm, c, i, own ? first + 1 : last, &kv, err))
             return -1;
+    }
     if (own || attends)
         vm->backend->attend(vm->backend, &op->attention, &kv,
                             vm_slot(vm, c->frame, vm->model->program.ops[first].in[0]), c->pos0,
@@ -358,15 +417,16 @@ static bool load_z(struct vm *vm, const struct vm_call *c, int i, struct error *
     const struct op *op = &vm->model->program.ops[i];
     struct vm_call patched_already = *c;
     patched_already.patches = NULL;
+    announce(vm, c, i);
     c->load(c->context, op->layer, c->pos0, c->n, vm_slot(vm, c->frame, op->out));
+    if (watched(c, i) || outlives(vm, c, i))
+        widen(vm, c, op->out);
     return !watched(&patched_already, i) || show(vm, &patched_already, i, err);
 }
 
-bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
+static bool run(struct vm *vm, const struct vm_call *c, struct error *err)
 {
     const struct program *p = &vm->model->program;
-    if (!vm_reserve_work(vm, c->n, c->pos0 + c->n, err))
-        return false;
     for (int i = c->from; i <= c->to; i++) {
         const struct op *op = &p->ops[i];
         if (c->need ? !c->need[i] : op->lazy && !watched(c, i))
@@ -388,8 +448,20 @@ bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
         } else if (!execute(vm, c, i, err)) {
             return false;
         }
+        if (op->out >= 0 && (watched(c, i) || outlives(vm, c, i)))
+            widen(vm, c, op->out);
         if (op->out >= 0 && watched(c, i) && !show(vm, c, i, err))
             return false;
+        if (op->kind == OP_MIX && c->save)
+            c->save(c->context, op->layer, c->pos0, c->n, vm_slot(vm, c->frame, op->out));
     }
     return true;
+}
+
+bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err)
+{
+    bool ok = vm_reserve_work(vm, c->n, c->pos0 + c->n, err) && run(vm, c, err);
+    if (vm->backend->brief)
+        vm->backend->brief(vm->backend, NULL, 0, 0, KEEP_FLOATS);
+    return ok;
 }

@@ -60,6 +60,7 @@ struct vm_call {
     /* z of the blocks below `given` is loaded where it is needed, patched as it was in the run. */
     int given;
     void (*load)(void *context, int layer, int pos0, int n, float *z);
+    void (*save)(void *context, int layer, int pos0, int n, const float *z); /* told z, or NULL */
     void *context;
     int head0, heads; /* of scores and softmax, where the stretch ends at one; 0: all */
     bool again;       /* these rows were run before, and only somebody looks: see op_view */

@@ -152,7 +152,7 @@ bool plan_report(struct ledger *l, const char *name, const struct device_options
         if (n_ctx == 0)
             n_ctx = m.config.n_ctx;
         if (ok) {
-            plan_make(&p, &m, n_ctx, b->chunk, ledger_total(l) + tokenizer_bytes(folder));
+            plan_make(&p, &m, n_ctx, b->chunk_last, ledger_total(l) + tokenizer_bytes(folder));
             report(&p, &m, n_ctx, budget, out);
         }
         model_close(&m);

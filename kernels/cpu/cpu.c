@@ -356,6 +356,7 @@ struct backend *cpu_open(const struct backend_options *options, char why[WHY])
         .n_threads = n_threads,
         .dtype = DTYPE_F32,
         .chunk = CHUNK,
+        .chunk_last = CHUNK,
         .state = cpu,
         .close = cpu_close,
         .alloc = cpu_alloc,

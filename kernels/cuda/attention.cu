@@ -73,24 +73,41 @@ static void attend_one(struct cuda *c, const struct attention *a, const struct k
     queue_attention(c, &s);
 }
 
+/* ---- many ------------------------------------------------------------------------------------ */
+
+bool on_tensor_cores(const struct backend *b, const struct attention *a)
+{
+    static const int widths[] = {16, 32, 64, 80, 96, 128};
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
+        if (a->d_head == widths[i]) /* the greatest score is looked for before it is scaled */
+            return b->dtype == DTYPE_BF16 && a->scale > 0;
+    return false;
+}
+
 static void attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
                    const float *q, int pos0, int n, float *z, struct workspace work)
 {
     struct cuda *c = cuda_of(b);
-    struct kv_pages pages;
+    struct flash f = {*a, {}, q, z, pos0, n};
     bool tiled = (b->exact || n > FEW_ROWS) && a->d_head <= WIDEST_TILE;
     if (n == 1 && takes_one(c, a, kv, pos0)) {
         attend_one(c, a, kv, q, pos0, z, work);
         return;
     }
-    if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &pages))
+    if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &f.kv))
         return;
-    if (!tiled)
-        attend_each(c, a, &pages, q, pos0, n, z, work);
-    else if (b->dtype != DTYPE_BF16 || a->d_head % 16 != 0 || a->d_head > 128)
-        attend_tiles(c, a, &pages, q, pos0, n, z);
-    else if (!attend_hopper(c, a, &pages, q, pos0, n, z))
-        attend_tiles_bf16(c, a, &pages, q, pos0, n, z);
+    if (tiled && on_tensor_cores(b, a) && kv->key_offset % 16 == 0 && kv->value_offset % 16 == 0) {
+        f.low_q = brief_of(c, q);
+        f.low_z = brief_keep(c, z);
+        if (!attend_hopper(c, &f))
+            attend_tiles_bf16(c, &f);
+        return;
+    }
+    floats_of(c, q);
+    if (tiled)
+        attend_tiles(c, &f);
+    else
+        attend_each(c, a, &f.kv, q, pos0, n, z, work);
 }
 
 void attention_ops(struct backend *b)

@@ -15,7 +15,10 @@ extern "C" {
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
+typedef __nv_bfloat16 bf16;
+
 #define FEW_ROWS 8  /* rows that the kernels for one token take; more go to cuBLAS and tiles */
+#define BRIEF    16 /* rows that are kept rounded at a time */
 #define MIRRORS  4  /* lists of pages that the device has a copy of */
 #define KERNELS  32 /* that take more shared memory than others */
 
@@ -37,7 +40,7 @@ struct prepared {
 #define TOGETHER     3    /* products with the same rows that are joined */
 #define ARRIVALS     4096 /* heads of one query, at most, whose keys are split between blocks */
 
-/* One row: sum = x + y, saved = sum, centred = sum - its mean, scale = rms(centred), normalized =
+/* A row: sum = x + y, saved = sum, centred = sum - its mean, scale = rms(centred), normalized =
  * centred / scale, out = gain of it. y, sum and all after them may be NULL: left out, the row going
  * on as it is. */
 struct norm_job {
@@ -48,6 +51,19 @@ struct norm_job {
     double each; /* 1 / d */
     float eps;
     int d;
+};
+
+/* The same of n rows, one behind the other. d 0: only their sum was asked for so far, of `count`
+ * elements. */
+struct norms {
+    struct norm_job row;
+    int n;
+    size_t count;
+    bool pass_centred, pass_normalized; /* not to be written, if the next op went along */
+    bf16 *rounded;                      /* where out goes rounded; or NULL */
+    void *const *pages;                 /* where sum goes once more, as rows_save would; or NULL */
+    size_t offset;
+    int pos0;
 };
 
 /* out[i] = x w[i]^T + bias[i]. Streamed, which is one row alone: x may be the norm's out, and post
@@ -64,6 +80,9 @@ struct product_job {
     struct norm_job norm;
     enum activation act;
     float *post;
+    const bf16 *rows;        /* of many: x, if it is kept rounded */
+    bf16 *rounded[TOGETHER]; /* and where out goes so */
+    struct workspace work;
 };
 
 /* Rows of heads that are rotated; x NULL: none. */
@@ -80,6 +99,17 @@ struct kv_pages {
     void *const *pages;
     size_t key_offset, value_offset;
     int n_kv_heads, d_head;
+};
+
+/* Many queries, q[n, H, h] from pos0 on, to z[n, H, h]. */
+struct flash {
+    struct attention a;
+    struct kv_pages kv;
+    const float *q;
+    float *z;
+    int pos0, n;
+    const bf16 *low_q; /* on the tensor cores, instead of q; or NULL */
+    bf16 *low_z;       /* and instead of z */
 };
 
 /* What leads to one query's attention: queries, then keys rotated; keys and values stored. */
@@ -105,9 +135,15 @@ enum joined { NOTHING, NORM, PRODUCTS, TURN };
  * was joined writes all that the ops by themselves would have. */
 struct waiting {
     enum joined kind;
-    struct norm_job norm;
+    struct norms norms;
     struct product_job products;
     struct turn_job turn;
+};
+
+/* Rows that are kept rounded (brief.cu). */
+struct brief_rows {
+    const float *rows;
+    size_t floats;
 };
 
 struct product_stage;
@@ -131,11 +167,10 @@ struct cuda {
     struct queue *queue;
     unsigned *arrived; /* [ARRIVALS] of the parts of a query's heads, 0 between launches */
     void *bounce;      /* pinned, what is read passes through it; NULL: there is none */
-    /* The rows that the workspace holds rounded, until an op that is no product: q, k and v, or
-     * gate and up, have the same. */
-    const float *rounded;
-    size_t rounded_stride;
-    int rounded_n, rounded_width;
+    struct brief_rows brief[BRIEF];
+    int n_brief;
+    struct brief_rows said; /* of what the next op writes */
+    enum keeping keeping;
     bool failed;
     char why[256]; /* the first failure */
 };
@@ -160,7 +195,7 @@ bool shared_memory(struct cuda *c, const void *kernel, size_t bytes, const char 
 
 /* Puts what waits into the queue; what the queue does not take is launched behind it. */
 void advance(struct cuda *c);
-/* Launches what waits and what is queued; forgets the rounded rows. */
+/* Launches what waits and what is queued. */
 void settle(struct cuda *c);
 static inline bool ready(struct cuda *c)
 {
@@ -170,6 +205,8 @@ static inline bool ready(struct cuda *c)
 /* Whether the op on one row goes along with what waits, or waits itself; no op of an exact device
  * does. */
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
+bool join_save_rows(struct cuda *c, void *const *pages, size_t offset, int d, int pos0, int n,
+                    const float *x);
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x);
 bool join_center(struct cuda *c, const float *x, float *out, int n, int d);
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d);
@@ -184,9 +221,9 @@ bool join_store(struct cuda *c, const struct kv_view *view, int pos, const float
 /* Takes what waits along, where it leads to this query's attention. */
 bool join_attend(struct cuda *c, const struct attention *a, const struct kv_view *view,
                  const float *q, int pos, float *z, struct turn_job *taken);
-/* A product of up to FEW_ROWS rows: it always waits. */
+/* A product of rows: it always waits. work: what more than FEW_ROWS of them take. */
 void join_product(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
-                  const float *bias, float *out, size_t out_stride, int n);
+                  const float *bias, float *out, size_t out_stride, int n, struct workspace work);
 
 /* The queue, of a GPU that can run it; on others these launch. */
 bool queue_open(struct cuda *c);
@@ -207,17 +244,32 @@ void queue_measure_waiting(struct cuda *c);
 
 /* Launches (norm.cu, stream.cu, single.cu, matvec.cu, rows.cu, kv.cu, measure.cu). */
 void norm_launch(struct cuda *c, const struct norm_job *j);
+void norms_launch(struct cuda *c, const struct norms *j);
+void add_launch(struct cuda *c, const float *x, const float *y, float *out, size_t count);
+void products_launch(struct cuda *c, const struct product_job *j);
 void stream_launch(struct cuda *c, const struct product_stage *s, enum dtype stored);
 void single_launch(struct cuda *c, const struct attention_stage *s);
 void product_launch(struct cuda *c, const struct product_job *j);
 void rope_launch(struct cuda *c, const struct rope_job *j, int n);
-void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n, const float *keys,
+void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos, const float *keys,
                      const float *values);
 void measure_launch(struct cuda *c, const struct measure_job *j);
 /* Whether one row times the matrix is streamed (queue.cu); if not, it is matvec.cu's. */
 bool stream_takes(const struct cuda *c, const struct matrix *w);
 /* Of shared memory, with a row of so many bytes. */
 size_t stream_shared_bytes(size_t row);
+
+/* ---- rows that are kept rounded (brief.cu): see backend.brief ---- */
+
+/* The roundings, of rows that are kept so or are among such; or NULL. */
+const bf16 *brief_of(struct cuda *c, const float *rows);
+/* Whether nothing needs to be written there if a norm's next ops go along. */
+bool brief_passes(const struct cuda *c, const float *rows);
+/* Where the op is to write the roundings of all that it was said to write there, and nothing else;
+ * NULL: it writes floats. */
+bf16 *brief_keep(struct cuda *c, const float *rows);
+/* The rows, whose floats are made if they were kept rounded. What waits has been launched. */
+const float *floats_of(struct cuda *c, const float *rows);
 
 /* The device's copy of the first n pages; NULL: failed. */
 void *const *pages_on_device(struct cuda *c, void *const *pages, int n);
@@ -232,6 +284,7 @@ void pattern_ops(struct backend *b);   /* pattern.cu */
 void attention_ops(struct backend *b); /* attention.cu */
 void map_ops(struct backend *b);       /* map.cu */
 void measure_ops(struct backend *b);   /* measure.cu */
+void brief_ops(struct backend *b);     /* brief.cu */
 void top_ops(struct backend *b);       /* top.cu */
 
 size_t matmul_workspace(struct cuda *c, int n);
@@ -247,22 +300,18 @@ void product_exact_bf16(struct cuda *c, const float *x, size_t x_stride, const s
 
 bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct kv_pages *out);
 
-/* A few queries over many keys (decode.cu); many queries, in tiles: float32 (flash.cu), and
- * bfloat16 on the tensor cores, for heads of a multiple of 16 (flash_bf16.cu). z: [n, H, h]. */
+/* A few queries over many keys (decode.cu). z: [n, H, h]. */
 void attend_few(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
                 const float *q, int pos0, int n, float *z, struct workspace work);
-void attend_tiles(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                  const float *q, int pos0, int n, float *z);
-void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                       const float *q, int pos0, int n, float *z);
-/* The same on Hopper (flash_wgmma.cu), for heads of 64, 96 and 128. False: not for this device, or
- * not built for it. */
-bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                   const float *q, int pos0, int n, float *z);
+/* Many queries, in tiles: float32 (flash.cu); bfloat16 (flash_bf16.cu); and that on Hopper, for
+ * heads of 64, 96 and 128 (flash_wgmma.cu). False: not for this device, or not built for it. */
+void attend_tiles(struct cuda *c, const struct flash *f);
+void attend_tiles_bf16(struct cuda *c, const struct flash *f);
+bool attend_hopper(struct cuda *c, const struct flash *f);
+/* Whether attend_tiles_bf16 and maps on the tensor cores take such heads. */
+bool on_tensor_cores(const struct backend *b, const struct attention *a);
 
 /* ---- on the device ---- */
-
-typedef __nv_bfloat16 bf16;
 
 __device__ inline float widen(float x)
 {

@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK 2048 /* rows that keep a large GPU busy */
+/* Rows that keep a GPU busy. 3072 of Phi-3.5's fill the 132 multiprocessors of an H100 almost
+ * evenly, products and attention, but take more scratch: for GPUs of so many bytes. */
+#define CHUNK       2048
+#define CHUNK_LARGE 3072
+#define CHUNK_LAST  4096
+#define LARGE       ((size_t)40 << 30)
 /* Bytes up to which a read goes through pinned memory: to any other the driver copies by itself,
  * which takes some tens of microseconds. */
 #define BOUNCE ((size_t)256 << 10)
@@ -180,6 +185,8 @@ static bool mirror_grow(struct cuda *c, struct mirror *m, int n)
 {
     int room = 2 * n < 256 ? 256 : 2 * n;
     void *const *source = m->source;
+    if (c->waiting.kind == NORM) /* it may have the list */
+        advance(c);
     queue_flush(c);
     mirror_fini(m);
     m->source = source;
@@ -294,6 +301,9 @@ static bool open_device(struct cuda *c, bool plain, char why[WHY])
         return false;
     }
     c->n_sm = p.multiProcessorCount;
+    bool large = p.totalGlobalMem >= LARGE;
+    c->b.chunk = large ? CHUNK_LARGE : CHUNK;
+    c->b.chunk_last = large ? CHUNK_LAST : CHUNK;
     c->shared_bytes = p.sharedMemPerBlockOptin;
     int cooperative = 0;
     cudaDeviceGetAttribute(&cooperative, cudaDevAttrCooperativeLaunch, c->device);
@@ -339,7 +349,6 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->device = true;
     b->exact = options && options->exact;
     b->dtype = options && options->dtype == DTYPE_BF16 ? DTYPE_BF16 : DTYPE_F32;
-    b->chunk = CHUNK;
     b->together = TOGETHER_OPS;
     b->state = c;
     b->close = device_close;
@@ -362,6 +371,7 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     attention_ops(b);
     map_ops(b);
     measure_ops(b);
+    brief_ops(b);
     top_ops(b);
     if (open_device(c, options && options->plain, why))
         return b;

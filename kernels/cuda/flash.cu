@@ -6,14 +6,6 @@
 #define ROWS    32 /* queries of a tile: eight threads take one */
 #define KEYS    32
 
-struct flash {
-    struct attention a;
-    struct kv_pages kv;
-    const float *q;
-    float *z;
-    int pos0, n;
-};
-
 /* Keys (or values) s0 .. s0 + KEYS - 1, 0 behind the last. Rows are h + 1 floats apart, so that
  * neighbouring keys lie in different banks. */
 template <typename T>
@@ -134,12 +126,10 @@ template <typename T> static void run_head(struct cuda *c, const struct flash *f
         run<T, 32>(c, f);
 }
 
-void attend_tiles(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                  const float *q, int pos0, int n, float *z)
+void attend_tiles(struct cuda *c, const struct flash *f)
 {
-    struct flash f = {*a, *kv, q, z, pos0, n};
     if (c->b.dtype == DTYPE_BF16)
-        run_head<bf16>(c, &f);
+        run_head<bf16>(c, f);
     else
-        run_head<float>(c, &f);
+        run_head<float>(c, f);
 }

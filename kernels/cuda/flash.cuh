@@ -8,14 +8,6 @@
 
 #define LOG2E 1.4426950408889634f
 
-struct flash {
-    struct attention a;
-    struct kv_pages kv;
-    const float *q;
-    float *z;
-    int pos0, n;
-};
-
 __device__ static __forceinline__ unsigned address_of(const void *shared)
 {
     return (unsigned)__cvta_generic_to_shared(shared);
@@ -54,6 +46,18 @@ __device__ static __forceinline__ float quad_sum(float x)
 {
     x += __shfl_xor_sync(0xffffffffu, x, 1);
     return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+/* Eight elements of a query from e on, rounded; zeros behind the last. */
+__device__ static __forceinline__ uint4 query_at(const struct flash &f, int row, int head, int e)
+{
+    size_t at = ((size_t)row * f.a.n_heads + head) * f.a.d_head + e;
+    if (row >= f.n)
+        return {0, 0, 0, 0};
+    if (f.low_q)
+        return *(const uint4 *)(f.low_q + at);
+    float4 v = *(const float4 *)(f.q + at), w = *(const float4 *)(f.q + at + 4);
+    return {two(v.x, v.y), two(v.z, v.w), two(w.x, w.y), two(w.z, w.w)};
 }
 
 /* Nonzero bits at 0x80008000 where one of two bfloat16 is no finite number. */
@@ -128,11 +132,14 @@ __device__ static __forceinline__ void write_rows(const struct flash &f, int hea
         float total = quad_sum(sum[half]);
         if (row >= f.n)
             continue;
-        float *z = f.z + ((size_t)row * f.a.n_heads + head) * H + lane % 4 * 2;
+        size_t at = ((size_t)row * f.a.n_heads + head) * H + lane % 4 * 2;
 #pragma unroll
         for (int k = 0; k < H / 8; k++) {
             float2 v = {o[k][2 * half] / total, o[k][2 * half + 1] / total};
-            *(float2 *)(z + k * 8) = v;
+            if (f.low_z)
+                *(unsigned *)(f.low_z + at + k * 8) = two(v.x, v.y);
+            else
+                *(float2 *)(f.z + at + k * 8) = v;
         }
     }
 }

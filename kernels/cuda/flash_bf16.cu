@@ -165,32 +165,25 @@ template <int H> static void run(struct cuda *c, const struct flash *f)
     launched(c, "attention");
 }
 
-void attend_tiles_bf16(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                       const float *q, int pos0, int n, float *z)
+void attend_tiles_bf16(struct cuda *c, const struct flash *f)
 {
-    struct flash f = {*a, *kv, q, z, pos0, n};
-    /* The greatest score is looked for before it is scaled. */
-    bool fits = a->scale > 0 && kv->key_offset % 16 == 0 && kv->value_offset % 16 == 0;
-    switch (fits ? a->d_head : 0) {
+    switch (f->a.d_head) {
     case 16:
-        run<16>(c, &f);
+        run<16>(c, f);
         break;
     case 32:
-        run<32>(c, &f);
+        run<32>(c, f);
         break;
     case 64:
-        run<64>(c, &f);
+        run<64>(c, f);
         break;
     case 80:
-        run<80>(c, &f);
+        run<80>(c, f);
         break;
     case 96:
-        run<96>(c, &f);
-        break;
-    case 128:
-        run<128>(c, &f);
+        run<96>(c, f);
         break;
     default:
-        attend_tiles(c, a, kv, q, pos0, n, z);
+        run<128>(c, f);
     }
 }

@@ -165,14 +165,7 @@ __device__ static __forceinline__ void load_queries(const struct flash &f, int h
 {
     for (int i = threadIdx.x % GROUP; i < OWN * (H / 8); i += GROUP) {
         int row = i / (H / 8), e = i % (H / 8) * 8;
-        float4 v = {}, w = {};
-        if (row0 + row < f.n) {
-            const float *q = f.q + ((size_t)(row0 + row) * f.a.n_heads + head) * H + e;
-            v = *(const float4 *)q;
-            w = *(const float4 *)(q + 4);
-        }
-        uint4 bits = {two(v.x, v.y), two(v.z, v.w), two(w.x, w.y), two(w.z, w.w)};
-        *(uint4 *)(to + swizzled(row, e, OWN)) = bits;
+        *(uint4 *)(to + swizzled(row, e, OWN)) = query_at(f, row0 + row, head, e);
     }
 }
 
@@ -508,7 +501,8 @@ __global__ void __launch_bounds__((GROUPS + 1) * GROUP, 1)
 
 /* ---- launching ------------------------------------------------------------------------------- */
 
-#define JOINING 2 /* tiles that a cluster could do while it puts together */
+#define JOINING 2  /* tiles that a cluster could do while it puts together */
+#define SHARED  12 /* tiles of a block that may be worth it */
 
 /* A launch where `splits` blocks share the work of one. */
 template <int H>
@@ -537,7 +531,8 @@ template <int H> static int splits_of(struct cuda *c, const struct flash *f)
     if (f->a.window > 0 && f->a.window < keys)
         keys = f->a.window;
     float tiles = (float)keys / KEYS, least = INFINITY;
-    for (int splits = 1; splits <= (c->b.exact ? 1 : 4); splits *= 2) {
+    int most = c->b.exact || tiles < SHARED ? 1 : 4;
+    for (int splits = 1; splits <= most; splits *= 2) {
         cudaLaunchAttribute cluster;
         cudaLaunchConfig_t config = config_of<H>(c, f, splits, &cluster);
         int fit = c->n_sm, units = f->a.n_heads * (int)config.gridDim.y;
@@ -571,26 +566,23 @@ template <int H> static void run(struct cuda *c, const struct flash *f)
     cuda_ok(c, cudaLaunchKernelEx(&config, flash_wgmma_kernel<H>, *f, splits), "attention");
 }
 
-bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                   const float *q, int pos0, int n, float *z)
+bool attend_hopper(struct cuda *c, const struct flash *f)
 {
-    struct flash f = {*a, *kv, q, z, pos0, n};
     int major = 0;
     if (!cuda_ok(c, cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, c->device),
                  "asking what it is"))
         return true;
-    /* The greatest score is looked for before it is scaled. */
-    if (major != 9 || !(a->scale > 0) || kv->key_offset % 16 || kv->value_offset % 16)
+    if (major != 9)
         return false;
-    switch (a->d_head) {
+    switch (f->a.d_head) {
     case 64:
-        run<64>(c, &f);
+        run<64>(c, f);
         return true;
     case 96:
-        run<96>(c, &f);
+        run<96>(c, f);
         return true;
     case 128:
-        run<128>(c, &f);
+        run<128>(c, f);
         return true;
     default:
         return false;
@@ -599,8 +591,7 @@ bool attend_hopper(struct cuda *c, const struct attention *a, const struct kv_pa
 
 #else
 
-bool attend_hopper(struct cuda *, const struct attention *, const struct kv_pages *, const float *,
-                   int, int, float *)
+bool attend_hopper(struct cuda *, const struct flash *)
 {
     return false;
 }

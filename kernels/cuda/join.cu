@@ -2,31 +2,43 @@
  * and waits itself. A row's bits are the same whoever goes along: the arithmetic is the same. */
 #include "kernels/cuda/cuda.cuh"
 
+static void launch_turn(struct cuda *c, const struct turn_job *t)
+{
+    if (t->q.x)
+        rope_launch(c, &t->q, 1);
+    if (t->k.x)
+        rope_launch(c, &t->k, 1);
+    if (t->stored)
+        kv_store_launch(c, &t->kv, t->pos, t->keys, t->values);
+}
+
 void advance(struct cuda *c)
 {
     struct waiting *w = &c->waiting;
-    struct turn_job *t = &w->turn;
     enum joined kind = c->failed ? NOTHING : w->kind;
     w->kind = NOTHING;
-    c->rounded = NULL;
-    if (kind == NORM) {
-        queue_norm(c, &w->norm);
-    } else if (kind == PRODUCTS && w->products.streamed) {
-        queue_products(c, &w->products);
-    } else if (kind == PRODUCTS) {
-        queue_flush(c);
-        product_launch(c, &w->products);
-        queue_measure_waiting(c);
-    } else if (kind == TURN) {
-        queue_flush(c);
-        if (t->q.x)
-            rope_launch(c, &t->q, 1);
-        if (t->k.x)
-            rope_launch(c, &t->k, 1);
-        if (t->stored)
-            kv_store_launch(c, &t->kv, t->pos, 1, t->keys, t->values);
-        queue_measure_waiting(c);
+    if (kind == NORM && w->norms.n == 1 && w->norms.row.d > 0) {
+        queue_norm(c, &w->norms.row);
+        return;
     }
+    if (kind == PRODUCTS && w->products.streamed) {
+        queue_products(c, &w->products);
+        return;
+    }
+    if (kind == NOTHING)
+        return;
+    queue_flush(c);
+    if (kind == NORM && w->norms.row.d == 0)
+        add_launch(c, w->norms.row.x, w->norms.row.y, w->norms.row.sum, w->norms.count);
+    else if (kind == NORM)
+        norms_launch(c, &w->norms);
+    else if (kind == PRODUCTS && w->products.n > FEW_ROWS)
+        products_launch(c, &w->products);
+    else if (kind == PRODUCTS)
+        product_launch(c, &w->products);
+    else
+        launch_turn(c, &w->turn);
+    queue_measure_waiting(c);
 }
 
 void settle(struct cuda *c)
@@ -86,6 +98,8 @@ static bool products_apart(const struct product_job *j)
     for (int i = 0; i < j->parts; i++)
         if (j->n == 1) /* the rows of several may lie between each other's */
             note(&s, j->out[i], (size_t)j->w[i].n_out, true);
+        else if (j->out_stride[i] == (size_t)j->w[i].n_out)
+            note(&s, j->out[i], (size_t)j->n * j->out_stride[i], true);
     if (j->activated)
         note(&s, j->post, (size_t)j->w[0].n_out, true);
     return apart(&s);
@@ -109,102 +123,149 @@ static bool turn_apart(const struct turn_job *t, float *z, size_t z_floats)
 
 /* ---- norms ----------------------------------------------------------------------------------- */
 
-/* The row that the norm that waits has come to; NULL: it waits for nothing more. */
+/* The row that the norm that waits is of, so far. */
 static const float *norm_row_of(const struct norm_job *j)
 {
-    if (j->scale)
-        return NULL;
     return j->centred ? j->centred : j->sum ? j->sum : j->x;
 }
 
-/* Whether an op on x, which writes there, can go along with the norm that waits. */
-static bool follows(const struct cuda *c, const float *x, int d, const float *to, size_t floats)
+static bool sixteen(const void *p)
 {
-    const struct norm_job *j = &c->waiting.norm;
-    return c->waiting.kind == NORM && norm_row_of(j) == x && j->d == d &&
-           !queue_measures_there(c, to, floats);
+    return (uintptr_t)p % 16 == 0;
 }
 
-static struct norm_job *begin(struct cuda *c, const float *x, int d)
+/* Whether an op on n rows, which writes there, can go along with the norms that wait. */
+static bool follows(const struct cuda *c, const float *x, int n, int d, const float *to,
+                    size_t floats)
+{
+    const struct norms *w = &c->waiting.norms;
+    const struct norm_job *j = &w->row;
+    if (c->waiting.kind != NORM || j->scale || norm_row_of(j) != x ||
+        queue_measures_there(c, to, floats))
+        return false;
+    if (w->n == n && j->d == d)
+        return true;
+    /* A sum knows nothing of rows before it is asked for their norms. */
+    return j->sum && !j->centred && w->count == (size_t)n * (size_t)d &&
+           (n == 1 || (sixteen(j->x) && sixteen(j->y)));
+}
+
+static struct norms *shape(struct norms *w, int n, int d)
+{
+    w->n = n;
+    w->count = (size_t)n * (size_t)d;
+    w->row.d = d;
+    w->row.each = d > 0 ? 1.0 / d : 0;
+    return w;
+}
+
+static struct norms *begin(struct cuda *c, const float *x, int n, int d)
 {
     advance(c);
     c->waiting.kind = NORM;
-    c->waiting.norm = norm_job();
-    c->waiting.norm.x = x;
-    c->waiting.norm.d = d;
-    c->waiting.norm.each = 1.0 / d;
-    return &c->waiting.norm;
+    c->waiting.norms = norms();
+    c->waiting.norms.row.x = x;
+    return shape(&c->waiting.norms, n, d);
 }
 
-static bool takes_norms(const struct cuda *c, int n, int d)
+/* One row, or of more than a few such as norms_launch takes. */
+static bool takes_norms(const struct cuda *c, const float *x, const float *out, int n, int d)
 {
-    return !c->failed && !c->b.exact && n == 1 && d > 0 && d <= JOINED_WIDTH;
+    if (c->failed || c->b.exact || d <= 0 || d > JOINED_WIDTH)
+        return false;
+    return n == 1 ||
+           (n > FEW_ROWS && c->b.dtype == DTYPE_BF16 && d % 4 == 0 && sixteen(x) && sixteen(out));
 }
 
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count)
 {
-    if (count > JOINED_WIDTH || !takes_norms(c, 1, (int)count))
+    bool few = count <= JOINED_WIDTH;
+    bool many = c->b.dtype == DTYPE_BF16 && sixteen(x) && sixteen(y) && sixteen(out);
+    if (c->failed || c->b.exact || count == 0 || (!few && !many))
         return false;
-    struct norm_job *j = begin(c, x, (int)count);
-    j->y = y;
-    j->sum = out;
+    struct norms *w = begin(c, x, 1, few ? (int)count : 0);
+    w->count = count;
+    w->row.y = y;
+    w->row.sum = out;
     return true;
 }
 
 bool join_save(struct cuda *c, void *page, int d, int row, const float *x)
 {
-    const struct norm_job *j = &c->waiting.norm;
+    struct norm_job *j = &c->waiting.norms.row;
     float *to = (float *)page + (size_t)row * (size_t)d;
-    if (c->failed || !follows(c, x, d, to, (size_t)d) || j->saved || j->sum != x || j->centred)
+    if (c->failed || d != j->d || !follows(c, x, 1, d, to, (size_t)d) || j->saved || j->sum != x ||
+        j->centred)
         return false;
-    c->waiting.norm.saved = to;
+    j->saved = to;
+    return true;
+}
+
+bool join_save_rows(struct cuda *c, void *const *pages, size_t offset, int d, int pos0, int n,
+                    const float *x)
+{
+    struct norms *w = &c->waiting.norms;
+    if (n == 1 || c->waiting.kind != NORM || !takes_norms(c, x, x, n, d) || offset % 16 != 0)
+        return false;
+    void *const *list = pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
+    /* What waited may have been launched: it may have had the list that has just been replaced. */
+    if (!list || !follows(c, x, n, d, x, 0) || w->row.sum != x || w->row.centred || w->pages)
+        return false;
+    shape(w, n, d);
+    w->pages = list;
+    w->offset = offset;
+    w->pos0 = pos0;
     return true;
 }
 
 bool join_center(struct cuda *c, const float *x, float *out, int n, int d)
 {
-    if (!takes_norms(c, n, d))
+    if (!takes_norms(c, x, out, n, d))
         return false;
-    bool goes = follows(c, x, d, out, (size_t)d) && !c->waiting.norm.centred;
-    struct norm_job *j = goes ? &c->waiting.norm : begin(c, x, d);
-    j->centred = out;
+    bool goes = follows(c, x, n, d, out, (size_t)n * (size_t)d) && !c->waiting.norms.row.centred;
+    struct norms *w = goes ? shape(&c->waiting.norms, n, d) : begin(c, x, n, d);
+    w->row.centred = out;
+    w->pass_centred = brief_passes(c, out);
     return true;
 }
 
 bool join_rms(struct cuda *c, const float *x, float eps, float *scale, int n, int d)
 {
-    if (!takes_norms(c, n, d))
+    if (!takes_norms(c, x, x, n, d))
         return false;
-    struct norm_job *j = follows(c, x, d, scale, 1) ? &c->waiting.norm : begin(c, x, d);
-    j->eps = eps;
-    j->scale = scale;
+    bool goes = follows(c, x, n, d, scale, (size_t)n);
+    struct norms *w = goes ? shape(&c->waiting.norms, n, d) : begin(c, x, n, d);
+    w->row.eps = eps;
+    w->row.scale = scale;
     return true;
 }
 
 bool join_divide(struct cuda *c, const float *x, const float *scale, float *out, int n, int d)
 {
-    struct norm_job *j = &c->waiting.norm;
+    struct norms *w = &c->waiting.norms;
+    struct norm_job *j = &w->row;
     bool same = c->waiting.kind == NORM && !j->normalized && j->scale && j->scale == scale;
-    if (c->failed || n != 1 || !same || j->d != d ||
-        x != (j->centred ? j->centred
-              : j->sum   ? j->sum
-                         : j->x) ||
-        queue_measures_there(c, out, (size_t)d))
+    if (c->failed || !same || w->n != n || j->d != d || norm_row_of(j) != x ||
+        (n > 1 && !sixteen(out)) || queue_measures_there(c, out, (size_t)n * (size_t)d))
         return false;
     j->normalized = out;
+    w->pass_normalized = brief_passes(c, out);
     return true;
 }
 
 bool join_gain(struct cuda *c, const float *x, const float *gain, const float *bias, float *out,
                int n, int d)
 {
-    struct norm_job *j = &c->waiting.norm;
-    bool same = c->waiting.kind == NORM && j->normalized && j->normalized == x && j->d == d;
-    if (c->failed || n != 1 || !same || j->out || queue_measures_there(c, out, (size_t)d))
+    struct norms *w = &c->waiting.norms;
+    struct norm_job *j = &w->row;
+    bool same = c->waiting.kind == NORM && j->normalized && j->normalized == x;
+    if (c->failed || !same || w->n != n || j->d != d || j->out || (n > 1 && !sixteen(out)) ||
+        queue_measures_there(c, out, (size_t)n * (size_t)d))
         return false;
     j->gain = gain;
     j->bias = bias;
     j->out = out;
+    w->rounded = brief_keep(c, out);
     return true;
 }
 
@@ -220,33 +281,36 @@ static bool alike(const struct matrix *a, const struct matrix *b)
 }
 
 static void add_part(struct product_job *j, const struct matrix *w, const float *bias, float *out,
-                     size_t out_stride)
+                     size_t out_stride, bf16 *rounded)
 {
     int i = j->parts++;
     j->w[i] = *w;
     j->bias[i] = bias;
     j->out[i] = out;
     j->out_stride[i] = out_stride;
+    j->rounded[i] = rounded;
 }
 
 void join_product(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
-                  const float *bias, float *out, size_t out_stride, int n)
+                  const float *bias, float *out, size_t out_stride, int n, struct workspace work)
 {
     struct waiting with = c->waiting; /* as it would be with this one */
     struct product_job *j = &with.products;
-    const struct product_job fresh = {x, x_stride, n, 0, n == 1 && stream_takes(c, w)};
+    struct product_job fresh = {x, x_stride, n, 0, n == 1 && stream_takes(c, w)};
+    bf16 *rounded = n > FEW_ROWS && !bias ? brief_keep(c, out) : NULL;
     bool joins = with.kind == PRODUCTS && j->parts < TOGETHER && !j->activated && j->x == x &&
                  j->x_stride == x_stride && j->n == n && alike(&j->w[0], w) &&
                  j->streamed == fresh.streamed;
-    if (with.kind == NORM && fresh.streamed && with.norm.out == x && with.norm.d == w->n_in) {
+    if (with.kind == NORM && n == 1 && with.norms.n == 1 && with.norms.row.out == x &&
+        with.norms.row.d == w->n_in && fresh.streamed) {
         with.kind = PRODUCTS;
         *j = fresh;
         j->normed = true;
-        j->norm = with.norm;
+        j->norm = with.norms.row;
         joins = true;
     }
     if (joins) {
-        add_part(j, w, bias, out, out_stride);
+        add_part(j, w, bias, out, out_stride, rounded);
         if (products_apart(j) && !queue_measures_there(c, out, (size_t)w->n_out)) {
             c->waiting = with;
             return;
@@ -255,7 +319,9 @@ void join_product(struct cuda *c, const float *x, size_t x_stride, const struct 
     advance(c);
     c->waiting.kind = PRODUCTS;
     c->waiting.products = fresh;
-    add_part(&c->waiting.products, w, bias, out, out_stride);
+    c->waiting.products.work = work;
+    c->waiting.products.rows = n > FEW_ROWS ? brief_of(c, x) : NULL;
+    add_part(&c->waiting.products, w, bias, out, out_stride, rounded);
 }
 
 bool join_activate(struct cuda *c, enum activation f, const float *x, const float *y, float *out,
@@ -333,6 +399,5 @@ bool join_attend(struct cuda *c, const struct attention *a, const struct kv_view
         return false;
     *taken = *t;
     c->waiting.kind = NOTHING;
-    c->rounded = NULL;
     return true;
 }

@@ -21,47 +21,6 @@ bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct k
     return out->pages != NULL;
 }
 
-/* A block a position. */
-template <typename T>
-__global__ void store_kernel(struct kv_pages kv, size_t offset, int pos0, const float *rows)
-{
-    int h = kv.d_head, width = kv.n_kv_heads * h, pos = pos0 + (int)blockIdx.x;
-    T *to = (T *)paged<T>(kv, offset, 0, pos); /* the next head's are KV_PAGE rows on */
-    rows += (size_t)blockIdx.x * width;
-    for (int e = threadIdx.x; e < width; e += blockDim.x)
-        to[e / h * KV_PAGE * h + e % h] = narrow<T>(rows[e]);
-}
-
-static void store(struct cuda *c, const struct kv_pages *kv, size_t offset, int pos0, int n,
-                  const float *rows)
-{
-    if (!rows || c->failed || n <= 0)
-        return;
-    if (c->b.dtype == DTYPE_BF16)
-        store_kernel<bf16><<<n, THREADS, 0, c->stream>>>(*kv, offset, pos0, rows);
-    else
-        store_kernel<float><<<n, THREADS, 0, c->stream>>>(*kv, offset, pos0, rows);
-    launched(c, "storing keys and values");
-}
-
-void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos0, int n, const float *keys,
-                     const float *values)
-{
-    store(c, kv, kv->key_offset, pos0, n, keys);
-    store(c, kv, kv->value_offset, pos0, n, values);
-}
-
-static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int n,
-                     const float *keys, const float *values)
-{
-    struct cuda *c = cuda_of(b);
-    struct kv_pages pages;
-    if ((n == 1 && join_store(c, kv, pos0, keys, values)) || !ready(c) || n <= 0 ||
-        !kv_on_device(c, kv, pos0 + n, &pages))
-        return;
-    kv_store_launch(c, &pages, pos0, n, keys, values);
-}
-
 /* N elements of a row, 16 bytes at a time; both ends are so aligned. */
 template <int N, typename TO, typename FROM> __device__ static void carry(TO *to, const FROM *from)
 {
@@ -79,11 +38,75 @@ template <int N, typename TO, typename FROM> __device__ static void carry(TO *to
         ((pack<TO, OUT> *)to)[i] = out[i];
 }
 
-/* A block a row, which is kept as T. */
-template <typename T, bool SAVE>
-__global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, float *rows)
+/* Rows of keys or values. */
+struct some_rows {
+    const float *floats; /* NULL: none */
+    const bf16 *rounded; /* instead, or NULL */
+    size_t offset;       /* of where they go, in a page */
+};
+
+/* A block a position, of keys or of values. */
+template <typename T, typename FROM, int EACH>
+__device__ static void store_row(const struct kv_pages &kv, size_t offset, int pos, const FROM *row)
 {
-    constexpr int EACH = 16 / (int)sizeof(T);
+    int h = kv.d_head, width = kv.n_kv_heads * h;
+    T *to = (T *)paged<T>(kv, offset, 0, pos); /* the next head's are KV_PAGE rows on */
+    bool packs = h % EACH == 0 && ((uintptr_t)to | (uintptr_t)row) % 16 == 0;
+    for (int e = threadIdx.x * EACH; packs && e < width; e += blockDim.x * EACH)
+        carry<EACH>(to + e / h * KV_PAGE * h + e % h, row + e);
+    for (int e = threadIdx.x; !packs && e < width; e += blockDim.x)
+        to[e / h * KV_PAGE * h + e % h] = narrow<T>(widen(row[e]));
+}
+
+template <typename T>
+__global__ void store_kernel(struct kv_pages kv, int pos0, struct some_rows keys,
+                             struct some_rows values)
+{
+    const struct some_rows *r = blockIdx.y ? &values : &keys;
+    size_t at = (size_t)blockIdx.x * kv.n_kv_heads * kv.d_head;
+    int pos = pos0 + (int)blockIdx.x;
+    if (r->rounded)
+        store_row<T, bf16, 8>(kv, r->offset, pos, r->rounded + at);
+    else if (r->floats)
+        store_row<T, float, 16 / (int)sizeof(T)>(kv, r->offset, pos, r->floats + at);
+}
+
+static void store(struct cuda *c, const struct kv_pages *kv, int pos0, int n,
+                  const struct some_rows *keys, const struct some_rows *values)
+{
+    dim3 grid((unsigned)n, 2);
+    if (c->b.dtype == DTYPE_BF16)
+        store_kernel<bf16><<<grid, THREADS, 0, c->stream>>>(*kv, pos0, *keys, *values);
+    else
+        store_kernel<float><<<grid, THREADS, 0, c->stream>>>(*kv, pos0, *keys, *values);
+    launched(c, "storing keys and values");
+}
+
+void kv_store_launch(struct cuda *c, const struct kv_pages *kv, int pos, const float *keys,
+                     const float *values)
+{
+    const struct some_rows k = {keys, NULL, kv->key_offset}, v = {values, NULL, kv->value_offset};
+    store(c, kv, pos, 1, &k, &v);
+}
+
+static void kv_store(struct backend *b, const struct kv_view *kv, int pos0, int n,
+                     const float *keys, const float *values)
+{
+    struct cuda *c = cuda_of(b);
+    struct kv_pages pages;
+    if ((n == 1 && join_store(c, kv, pos0, keys, values)) || !ready(c) || n <= 0 ||
+        !kv_on_device(c, kv, pos0 + n, &pages))
+        return;
+    const struct some_rows k = {keys, brief_of(c, keys), kv->key_offset};
+    const struct some_rows v = {values, brief_of(c, values), kv->value_offset};
+    store(c, &pages, pos0, n, &k, &v);
+}
+
+/* A block a row: as T it is kept, as ROW it is in the frame. */
+template <typename T, typename ROW, bool SAVE>
+__global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, ROW *rows)
+{
+    constexpr int EACH = 16 / (int)(sizeof(T) < sizeof(ROW) ? sizeof(T) : sizeof(ROW));
     int pos = pos0 + (int)blockIdx.x;
     T *kept = (T *)((char *)pages[pos / KV_PAGE] + offset) + (size_t)(pos % KV_PAGE) * d;
     rows += (size_t)blockIdx.x * d;
@@ -96,26 +119,17 @@ __global__ void rows_kernel(void *const *pages, size_t offset, int d, int pos0, 
     }
     for (int i = threadIdx.x; !packs && i < d; i += blockDim.x) {
         if constexpr (SAVE)
-            kept[i] = narrow<T>(rows[i]);
+            kept[i] = narrow<T>(widen(rows[i]));
         else
-            rows[i] = widen(kept[i]);
+            rows[i] = narrow<ROW>(widen(kept[i]));
     }
 }
 
-template <bool SAVE>
-static void move_rows(struct cuda *c, void *const *pages, size_t offset, enum dtype kept, int d,
-                      int pos0, int n, float *rows, const char *what)
+/* The rows that begin at pos0, in pages; NULL where there is nothing to do. */
+static void *const *pages_of(struct cuda *c, void *const *pages, int d, int pos0, int n)
 {
-    void *const *list = !ready(c) || n <= 0 || d <= 0
-                            ? NULL
-                            : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
-    if (!list)
-        return;
-    if (kept == DTYPE_BF16)
-        rows_kernel<bf16, SAVE><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
-    else
-        rows_kernel<float, SAVE><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
-    launched(c, what);
+    return !ready(c) || n <= 0 || d <= 0 ? NULL
+                                         : pages_on_device(c, pages, (pos0 + n - 1) / KV_PAGE + 1);
 }
 
 static void rows_save(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
@@ -128,13 +142,39 @@ static void rows_save(struct backend *b, void *const *pages, size_t offset, enum
     if (page && ((kept == DTYPE_F32 && join_save(c, page, d, at, rows)) ||
                  queue_save(c, rows, d, (char *)page + (size_t)at * (size_t)d * each, kept)))
         return;
-    move_rows<true>(c, pages, offset, kept, d, pos0, n, (float *)rows, "keeping rows");
+    if (kept == DTYPE_F32 && join_save_rows(c, pages, offset, d, pos0, n, rows))
+        return;
+    void *const *list = pages_of(c, pages, d, pos0, n);
+    if (!list)
+        return;
+    const bf16 *low = kept == DTYPE_BF16 ? brief_of(c, rows) : NULL;
+    if (low)
+        rows_kernel<bf16, const bf16, true>
+            <<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, low);
+    else if (kept == DTYPE_BF16)
+        rows_kernel<bf16, const float, true>
+            <<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
+    else
+        rows_kernel<float, const float, true>
+            <<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, floats_of(c, rows));
+    launched(c, "keeping rows");
 }
 
 static void rows_load(struct backend *b, void *const *pages, size_t offset, enum dtype kept, int d,
                       int pos0, int n, float *rows)
 {
-    move_rows<false>(cuda_of(b), pages, offset, kept, d, pos0, n, rows, "loading kept rows");
+    struct cuda *c = cuda_of(b);
+    void *const *list = pages_of(c, pages, d, pos0, n);
+    if (!list)
+        return;
+    bf16 *low = kept == DTYPE_BF16 ? brief_keep(c, rows) : NULL;
+    if (low)
+        rows_kernel<bf16, bf16, false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, low);
+    else if (kept == DTYPE_BF16)
+        rows_kernel<bf16, float, false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
+    else
+        rows_kernel<float, float, false><<<n, THREADS, 0, c->stream>>>(list, offset, d, pos0, rows);
+    launched(c, "loading kept rows");
 }
 
 void kv_ops(struct backend *b)

@@ -327,15 +327,6 @@ static void map_by_rows(struct backend *b, const struct attention *a, const stru
 
 /* ---- which of them --------------------------------------------------------------------------- */
 
-static bool on_tensor_cores(const struct backend *b, const struct attention *a)
-{
-    static const int widths[] = {16, 32, 64, 80, 96, 128};
-    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++)
-        if (a->d_head == widths[i]) /* the greatest score is looked for before it is scaled */
-            return b->dtype == DTYPE_BF16 && a->scale > 0;
-    return false;
-}
-
 static size_t map_workspace(struct backend *b, const struct attention *a, int n, int n_keys,
                             int heads)
 {

@@ -94,6 +94,95 @@ void norm_launch(struct cuda *c, const struct norm_job *j)
     launched(c, "a row's norm");
 }
 
+/* A block a row, of which a thread keeps up to HANDS times four elements: they are read once, and
+ * what is written may lie where they lay. */
+template <int HANDS>
+__global__ void __launch_bounds__(NORM_LANES) norms_kernel(const __grid_constant__ struct norms all)
+{
+    const struct norm_job &j = all.row;
+    size_t row = (size_t)blockIdx.x * (size_t)j.d;
+    int pos = all.pos0 + (int)blockIdx.x;
+    float *saved = NULL;
+    if (all.pages)
+        saved = (float *)((char *)all.pages[pos / KV_PAGE] + all.offset) +
+                (size_t)(pos % KV_PAGE) * j.d;
+    float4 v[HANDS];
+    double sum = 0; /* of the squares; of the elements, where their mean goes first */
+#pragma unroll
+    for (int h = 0; h < HANDS; h++) {
+        int i = 4 * (threadIdx.x + h * blockDim.x);
+        v[h] = {0, 0, 0, 0};
+        if (i >= j.d)
+            continue;
+        v[h] = *(const float4 *)(j.x + row + i);
+        if (j.y) {
+            float4 y = *(const float4 *)(j.y + row + i);
+            v[h] = {v[h].x + y.x, v[h].y + y.y, v[h].z + y.z, v[h].w + y.w};
+        }
+        if (j.sum)
+            *(float4 *)(j.sum + row + i) = v[h];
+        if (saved)
+            *(float4 *)(saved + i) = v[h];
+        sum += j.centred ? row_sum(v[h]) : row_squares(v[h]);
+    }
+    if (j.centred) {
+        float mean = (float)(block_sum(sum) * j.each);
+        sum = 0;
+#pragma unroll
+        for (int h = 0; h < HANDS; h++) {
+            int i = 4 * (threadIdx.x + h * blockDim.x);
+            if (i >= j.d)
+                continue;
+            v[h] = {v[h].x - mean, v[h].y - mean, v[h].z - mean, v[h].w - mean};
+            sum += row_squares(v[h]);
+            if (!all.pass_centred)
+                *(float4 *)(j.centred + row + i) = v[h];
+        }
+    }
+    if (!j.scale)
+        return;
+    float by = sqrtf((float)fma(block_sum(sum), j.each, (double)j.eps));
+    if (threadIdx.x == 0)
+        j.scale[blockIdx.x] = by;
+    if (!j.normalized)
+        return;
+    float inverse = __frcp_rn(by);
+#pragma unroll
+    for (int h = 0; h < HANDS; h++) {
+        int i = 4 * (threadIdx.x + h * blockDim.x);
+        if (i >= j.d)
+            continue;
+        float4 a = {v[h].x * inverse, v[h].y * inverse, v[h].z * inverse, v[h].w * inverse};
+        if (!all.pass_normalized)
+            *(float4 *)(j.normalized + row + i) = a;
+        if (!j.out)
+            continue;
+        a = {gained_at(a.x, j.gain, j.bias, i), gained_at(a.y, j.gain, j.bias, i + 1),
+             gained_at(a.z, j.gain, j.bias, i + 2), gained_at(a.w, j.gain, j.bias, i + 3)};
+        if (all.rounded)
+            row_round(all.rounded + row, i / 4, a);
+        else
+            *(float4 *)(j.out + row + i) = a;
+    }
+}
+
+void norms_launch(struct cuda *c, const struct norms *asked)
+{
+    struct norms j = *asked;
+    int fours = j.row.d / 4, lanes = (fours + 31) / 32 * 32;
+    unsigned threads = (unsigned)(lanes < NORM_LANES ? lanes : NORM_LANES), rows = (unsigned)j.n;
+    /* What the next ops were to read is left out only if they are here. */
+    j.pass_centred = j.pass_centred && j.row.normalized;
+    j.pass_normalized = j.pass_normalized && j.row.out;
+    if (fours <= NORM_LANES)
+        norms_kernel<1><<<rows, threads, 0, c->stream>>>(j);
+    else if (fours <= 4 * NORM_LANES)
+        norms_kernel<4><<<rows, threads, 0, c->stream>>>(j);
+    else
+        norms_kernel<JOINED_WIDTH / 4 / NORM_LANES><<<rows, threads, 0, c->stream>>>(j);
+    launched(c, "rows' norms");
+}
+
 static void center(struct backend *b, const float *x, float *out, int n, int d)
 {
     struct cuda *c = cuda_of(b);

@@ -78,32 +78,37 @@ __global__ void add_kernel(const float *x, const float *y, float *out, size_t co
     }
 }
 
-__global__ void activate_kernel(enum activation f, const float *x, float *out, size_t count)
-{
-    FOR_EACH(i, count)
-    out[i] = apply(f, x[i]);
-}
-
-template <int N>
-__global__ void gate_kernel(enum activation f, const float *x, const float *y, float *out,
-                            size_t count)
+template <int N, typename IN, typename OUT>
+__global__ void activate_kernel(enum activation f, const IN *x, OUT *out, size_t count)
 {
     FOR_EACH(i, count / N)
     {
-        struct pack<float, N> a = ((const struct pack<float, N> *)x)[i];
-        struct pack<float, N> b = ((const struct pack<float, N> *)y)[i];
+        struct pack<IN, N> a = ((const struct pack<IN, N> *)x)[i];
+        struct pack<OUT, N> r;
 #pragma unroll
         for (int k = 0; k < N; k++)
-            a.at[k] = __fmul_rn(apply(f, a.at[k]), b.at[k]);
-        ((struct pack<float, N> *)out)[i] = a;
+            r.at[k] = narrow<OUT>(apply(f, widen(a.at[k])));
+        ((struct pack<OUT, N> *)out)[i] = r;
     }
 }
 
-static void add(struct backend *b, const float *x, const float *y, float *out, size_t count)
+template <int N, typename IN, typename OUT>
+__global__ void gate_kernel(enum activation f, const IN *x, const IN *y, OUT *out, size_t count)
 {
-    struct cuda *c = cuda_of(b);
-    if (join_add(c, x, y, out, count) || !ready(c) || count == 0)
-        return;
+    FOR_EACH(i, count / N)
+    {
+        struct pack<IN, N> a = ((const struct pack<IN, N> *)x)[i];
+        struct pack<IN, N> b = ((const struct pack<IN, N> *)y)[i];
+        struct pack<OUT, N> r;
+#pragma unroll
+        for (int k = 0; k < N; k++)
+            r.at[k] = narrow<OUT>(__fmul_rn(apply(f, widen(a.at[k])), widen(b.at[k])));
+        ((struct pack<OUT, N> *)out)[i] = r;
+    }
+}
+
+void add_launch(struct cuda *c, const float *x, const float *y, float *out, size_t count)
+{
     unsigned blocks = blocks_of(count / 4 + 1, THREADS);
     if (fours(count, x, y, out))
         add_kernel<4><<<blocks, THREADS, 0, c->stream>>>(x, y, out, count);
@@ -112,13 +117,25 @@ static void add(struct backend *b, const float *x, const float *y, float *out, s
     launched(c, "add");
 }
 
-static void activate(struct backend *b, enum activation f, const float *x, float *out, size_t count)
+static void add(struct backend *b, const float *x, const float *y, float *out, size_t count)
 {
     struct cuda *c = cuda_of(b);
-    if (join_activate(c, f, x, NULL, out, count) || !ready(c) || count == 0)
+    if (join_add(c, x, y, out, count) || !ready(c) || count == 0)
         return;
-    activate_kernel<<<blocks_of(count, THREADS), THREADS, 0, c->stream>>>(f, x, out, count);
-    launched(c, "activate");
+    add_launch(c, x, y, out, count);
+}
+
+/* act(x), times y if there is one. */
+template <int N, typename IN, typename OUT>
+static void activate_launch(struct cuda *c, enum activation f, const IN *x, const IN *y, OUT *out,
+                            size_t count)
+{
+    unsigned blocks = blocks_of(count / N, THREADS);
+    if (y)
+        gate_kernel<N><<<blocks, THREADS, 0, c->stream>>>(f, x, y, out, count);
+    else
+        activate_kernel<N><<<blocks, THREADS, 0, c->stream>>>(f, x, out, count);
+    launched(c, y ? "gate" : "activate");
 }
 
 static void gate(struct backend *b, enum activation f, const float *x, const float *y, float *out,
@@ -127,12 +144,27 @@ static void gate(struct backend *b, enum activation f, const float *x, const flo
     struct cuda *c = cuda_of(b);
     if (join_activate(c, f, x, y, out, count) || !ready(c) || count == 0)
         return;
-    unsigned blocks = blocks_of(count / 4 + 1, THREADS);
-    if (fours(count, x, y, out))
-        gate_kernel<4><<<blocks, THREADS, 0, c->stream>>>(f, x, y, out, count);
+    bf16 *rounded = brief_keep(c, out);
+    const bf16 *low = brief_of(c, x), *low_y = y ? brief_of(c, y) : NULL;
+    if (rounded && low && (!y || low_y)) {
+        activate_launch<8>(c, f, low, low_y, rounded, count);
+        return;
+    }
+    x = floats_of(c, x);
+    y = y ? floats_of(c, y) : NULL;
+    if (rounded && fours(count, x, y, NULL))
+        activate_launch<4>(c, f, x, y, rounded, count);
+    else if (rounded)
+        activate_launch<1>(c, f, x, y, rounded, count);
+    else if (fours(count, x, y, out))
+        activate_launch<4>(c, f, x, y, out, count);
     else
-        gate_kernel<1><<<blocks, THREADS, 0, c->stream>>>(f, x, y, out, count);
-    launched(c, "gate");
+        activate_launch<1>(c, f, x, y, out, count);
+}
+
+static void activate(struct backend *b, enum activation f, const float *x, float *out, size_t count)
+{
+    gate(b, f, x, NULL, out, count);
 }
 
 /* ---- rope ------------------------------------------------------------------------------------ */
@@ -175,6 +207,37 @@ __global__ void rope_kernel(const float *x, const float *angles, int r, enum rop
         out[i] = turned(x, angles, r, style, i, i % h);
 }
 
+__device__ static __forceinline__ void turn(bf16 *x, bf16 *y, float cosine, float sine)
+{
+    float a = widen(*x), b = widen(*y);
+    *x = narrow<bf16>(fmaf(a, cosine, -__fmul_rn(b, sine)));
+    *y = narrow<bf16>(fmaf(b, cosine, __fmul_rn(a, sine)));
+}
+
+/* The same of rounded rows, four elements of a head a thread: two pairs, or what is not turned. */
+__global__ void rope_brief_kernel(const bf16 *x, const float *angles, int r, bool halves, bf16 *out,
+                                  int width, int h)
+{
+    angles += (size_t)blockIdx.x * r;
+    x += (size_t)blockIdx.x * width;
+    out += (size_t)blockIdx.x * width;
+    for (int i = threadIdx.x; i < width / 4; i += blockDim.x) {
+        int u = i % (h / 4), head = i / (h / 4) * h;
+        bool turns = 4 * u < r, apart = turns && halves;
+        int at = head + (apart ? 2 * u : 4 * u), other = at + (apart ? r / 2 : 2);
+        pack<bf16, 2> a = *(const pack<bf16, 2> *)(x + at);
+        pack<bf16, 2> b = *(const pack<bf16, 2> *)(x + other);
+        if (turns) {
+            float2 cosines = *(const float2 *)(angles + 2 * u);
+            float2 sines = *(const float2 *)(angles + r / 2 + 2 * u);
+            turn(&a.at[0], halves ? &b.at[0] : &a.at[1], cosines.x, sines.x);
+            turn(halves ? &a.at[1] : &b.at[0], &b.at[1], cosines.y, sines.y);
+        }
+        *(pack<bf16, 2> *)(out + at) = a;
+        *(pack<bf16, 2> *)(out + other) = b;
+    }
+}
+
 void rope_launch(struct cuda *c, const struct rope_job *j, int n)
 {
     rope_kernel<<<n, THREADS, 0, c->stream>>>(j->x, j->angles, j->r, j->style, j->out,
@@ -189,6 +252,15 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
     const struct rope_job j = {x, angles, r, style, out, heads, d_head};
     if (n <= 0 || heads <= 0 || d_head <= 0 || (n == 1 && join_rope(c, &j)) || !ready(c))
         return;
+    const bf16 *low = d_head % 4 == 0 && r % 4 == 0 ? brief_of(c, x) : NULL;
+    bf16 *rounded = low ? brief_keep(c, out) : NULL;
+    if (rounded) {
+        rope_brief_kernel<<<n, THREADS, 0, c->stream>>>(low, angles, r, style == ROPE_HALVES,
+                                                        rounded, heads * d_head, d_head);
+        launched(c, "rope");
+        return;
+    }
+    floats_of(c, x);
     rope_launch(c, &j, n);
 }
 

@@ -74,13 +74,9 @@ template <int H>
 __device__ static void load_queries(const struct flash &f, int head, int block0,
                                     struct queries<H> *to)
 {
-    for (int i = threadIdx.x; i < ROWS * (H / 4); i += THREADS) {
-        int row = i / (H / 4), e = i % (H / 4) * 4;
-        float4 v = {};
-        if (block0 + row < f.n)
-            v = *(const float4 *)(f.q + ((size_t)(block0 + row) * f.a.n_heads + head) * H + e);
-        uint2 bits = {two(v.x, v.y), two(v.z, v.w)};
-        *(uint2 *)&to->at[row][e] = bits;
+    for (int i = threadIdx.x; i < ROWS * (H / 8); i += THREADS) {
+        int row = i / (H / 8), e = i % (H / 8) * 8;
+        *(uint4 *)&to->at[row][e] = query_at(f, block0 + row, head, e);
     }
 }
 
