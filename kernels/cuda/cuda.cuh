@@ -80,9 +80,6 @@ struct product_job {
     struct norm_job norm;
     enum activation act;
     float *post;
-    const bf16 *rows;        /* of many: x, if it is kept rounded */
-    bf16 *rounded[TOGETHER]; /* and where out goes so */
-    struct workspace work;
 };
 
 /* Rows of heads that are rotated; x NULL: none. */
@@ -221,9 +218,9 @@ bool join_store(struct cuda *c, const struct kv_view *view, int pos, const float
 /* Takes what waits along, where it leads to this query's attention. */
 bool join_attend(struct cuda *c, const struct attention *a, const struct kv_view *view,
                  const float *q, int pos, float *z, struct turn_job *taken);
-/* A product of rows: it always waits. work: what more than FEW_ROWS of them take. */
+/* A product of up to FEW_ROWS rows: it always waits. */
 void join_product(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
-                  const float *bias, float *out, size_t out_stride, int n, struct workspace work);
+                  const float *bias, float *out, size_t out_stride, int n);
 
 /* The queue, of a GPU that can run it; on others these launch. */
 bool queue_open(struct cuda *c);
@@ -246,7 +243,6 @@ void queue_measure_waiting(struct cuda *c);
 void norm_launch(struct cuda *c, const struct norm_job *j);
 void norms_launch(struct cuda *c, const struct norms *j);
 void add_launch(struct cuda *c, const float *x, const float *y, float *out, size_t count);
-void products_launch(struct cuda *c, const struct product_job *j);
 void stream_launch(struct cuda *c, const struct product_stage *s, enum dtype stored);
 void single_launch(struct cuda *c, const struct attention_stage *s);
 void product_launch(struct cuda *c, const struct product_job *j);

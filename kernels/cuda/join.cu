@@ -32,8 +32,6 @@ void advance(struct cuda *c)
         add_launch(c, w->norms.row.x, w->norms.row.y, w->norms.row.sum, w->norms.count);
     else if (kind == NORM)
         norms_launch(c, &w->norms);
-    else if (kind == PRODUCTS && w->products.n > FEW_ROWS)
-        products_launch(c, &w->products);
     else if (kind == PRODUCTS)
         product_launch(c, &w->products);
     else
@@ -98,8 +96,6 @@ static bool products_apart(const struct product_job *j)
     for (int i = 0; i < j->parts; i++)
         if (j->n == 1) /* the rows of several may lie between each other's */
             note(&s, j->out[i], (size_t)j->w[i].n_out, true);
-        else if (j->out_stride[i] == (size_t)j->w[i].n_out)
-            note(&s, j->out[i], (size_t)j->n * j->out_stride[i], true);
     if (j->activated)
         note(&s, j->post, (size_t)j->w[0].n_out, true);
     return apart(&s);
@@ -281,36 +277,35 @@ static bool alike(const struct matrix *a, const struct matrix *b)
 }
 
 static void add_part(struct product_job *j, const struct matrix *w, const float *bias, float *out,
-                     size_t out_stride, bf16 *rounded)
+                     size_t out_stride)
 {
     int i = j->parts++;
     j->w[i] = *w;
     j->bias[i] = bias;
     j->out[i] = out;
     j->out_stride[i] = out_stride;
-    j->rounded[i] = rounded;
 }
 
 void join_product(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
-                  const float *bias, float *out, size_t out_stride, int n, struct workspace work)
+                  const float *bias, float *out, size_t out_stride, int n)
 {
     struct waiting with = c->waiting; /* as it would be with this one */
     struct product_job *j = &with.products;
-    struct product_job fresh = {x, x_stride, n, 0, n == 1 && stream_takes(c, w)};
-    bf16 *rounded = n > FEW_ROWS && !bias ? brief_keep(c, out) : NULL;
+    const struct norms *norms = &with.norms;
+    const struct product_job fresh = {x, x_stride, n, 0, n == 1 && stream_takes(c, w)};
     bool joins = with.kind == PRODUCTS && j->parts < TOGETHER && !j->activated && j->x == x &&
                  j->x_stride == x_stride && j->n == n && alike(&j->w[0], w) &&
                  j->streamed == fresh.streamed;
-    if (with.kind == NORM && n == 1 && with.norms.n == 1 && with.norms.row.out == x &&
-        with.norms.row.d == w->n_in && fresh.streamed) {
+    if (with.kind == NORM && fresh.streamed && norms->n == 1 && norms->row.out == x &&
+        norms->row.d == w->n_in) {
         with.kind = PRODUCTS;
         *j = fresh;
         j->normed = true;
-        j->norm = with.norms.row;
+        j->norm = norms->row;
         joins = true;
     }
     if (joins) {
-        add_part(j, w, bias, out, out_stride, rounded);
+        add_part(j, w, bias, out, out_stride);
         if (products_apart(j) && !queue_measures_there(c, out, (size_t)w->n_out)) {
             c->waiting = with;
             return;
@@ -319,9 +314,7 @@ void join_product(struct cuda *c, const float *x, size_t x_stride, const struct 
     advance(c);
     c->waiting.kind = PRODUCTS;
     c->waiting.products = fresh;
-    c->waiting.products.work = work;
-    c->waiting.products.rows = n > FEW_ROWS ? brief_of(c, x) : NULL;
-    add_part(&c->waiting.products, w, bias, out, out_stride, rounded);
+    add_part(&c->waiting.products, w, bias, out, out_stride);
 }
 
 bool join_activate(struct cuda *c, enum activation f, const float *x, const float *y, float *out,

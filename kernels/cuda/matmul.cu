@@ -88,127 +88,47 @@ struct rows {
     int n;
 };
 
-/* Matrices that are multiplied in one go, and how far each lies behind the one before, in elements:
- * w.n_out outputs of each. */
-struct batch {
-    struct matrix w;
-    int n;
-    ptrdiff_t w_apart, out_apart;
-};
-
-/* A matrix; of one whose outputs lie in groups, each is one. */
-static struct batch batch_of(const struct matrix *w)
-{
-    struct batch b = {*w, 1, 0, 0};
-    if (w->group > 0 && w->group < w->n_out) {
-        b.n = w->n_out / w->group;
-        b.w.n_out = w->group;
-        b.w_apart = w->group_stride;
-        b.out_apart = w->group;
-    }
-    return b;
-}
-
 /* out[n, N] = rows W^T. cuBLAS counts by columns: to it this is out^T = W rows^T. */
-static void multiply(struct cuda *c, const struct rows *x, const struct batch *b, cudaDataType type,
-                     const struct rows *out)
+static void product(struct cuda *c, const struct rows *x, const struct matrix *w, cudaDataType type,
+                    const struct rows *out)
 {
     const float one = 1, zero = 0;
-    const struct matrix *w = &b->w;
     bool linear = w->in_stride == 1;
+    int group = w->group > 0 ? w->group : w->n_out, groups = w->n_out / group;
     ptrdiff_t pitch = linear ? w->out_stride : w->in_stride;
-    int least = linear ? w->n_in : w->n_out; /* a pitch that is never used may be anything */
+    int least = linear ? w->n_in : group; /* a pitch that is never used may be anything */
     if (pitch < least)
         pitch = least;
     blas_ok(c,
-            cublasGemmStridedBatchedEx(c->blas, linear ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N,
-                                       w->n_out, x->n, w->n_in, &one, w->data, type, (int)pitch,
-                                       b->w_apart, x->data, x->type, (int)x->stride, 0, &zero,
-                                       (void *)out->data, out->type, (int)out->stride, b->out_apart,
-                                       b->n, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+            cublasGemmStridedBatchedEx(
+                c->blas, linear ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, group, x->n, w->n_in,
+                &one, w->data, type, (int)pitch, w->group > 0 ? w->group_stride : 0, x->data,
+                x->type, (int)x->stride, 0, &zero, (void *)out->data, out->type, (int)out->stride,
+                group, groups, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
             "matmul");
 }
 
-static void product(struct cuda *c, const struct rows *x, const struct matrix *w, cudaDataType type,
-                    float *out, size_t out_stride)
+/* Rows that lie rounded, or are rounded into `part`, so many at a time as fit. to: all outputs. */
+static void matmul_rounded(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
+                           const struct rows *to, void *part)
 {
-    const struct batch all = batch_of(w);
-    const struct rows to = {out, CUDA_R_32F, out_stride, x->n};
-    multiply(c, x, &all, type, &to);
-}
-
-static void add_bias(struct cuda *c, const float *bias, float *out, size_t out_stride, int n,
-                     int n_out)
-{
-    if (!bias || c->failed)
-        return;
-    bias_kernel<<<n, THREADS, 0, c->stream>>>(bias, out, out_stride, n_out);
-    launched(c, "bias");
-}
-
-/* Where part i's outputs go, from row `row` on. */
-static struct rows outputs_of(const struct product_job *j, int i, int row, int n)
-{
-    size_t at = (size_t)row * j->out_stride[i];
-    if (j->rounded[i])
-        return {j->rounded[i] + at, CUDA_R_16BF, j->out_stride[i], n};
-    return {j->out[i] + at, CUDA_R_32F, j->out_stride[i], n};
-}
-
-/* Elements from part i's outputs to those of the next. */
-static ptrdiff_t outputs_apart(const struct product_job *j, int i)
-{
-    return j->rounded[i] ? j->rounded[i + 1] - j->rounded[i] : j->out[i + 1] - j->out[i];
-}
-
-static ptrdiff_t weights_apart(const struct product_job *j, int i)
-{
-    return ((const char *)j->w[i + 1].data - (const char *)j->w[i].data) / (ptrdiff_t)sizeof(bf16);
-}
-
-/* The parts from `first` on that lie so that they can be one product. */
-static struct batch batch_from(const struct product_job *j, int first)
-{
-    struct batch b = batch_of(&j->w[first]);
-    for (int i = first; b.n == i - first + 1 && i + 1 < j->parts; i++) {
-        bool same = j->w[i + 1].n_out == b.w.n_out && j->out_stride[i + 1] == j->out_stride[i] &&
-                    !j->rounded[i + 1] == !j->rounded[i];
-        ptrdiff_t w_apart = weights_apart(j, i), out_apart = outputs_apart(j, i);
-        bool even = i == first || (w_apart == b.w_apart && out_apart == b.out_apart);
-        if (!same || !even || w_apart <= 0 || out_apart <= 0)
-            break;
-        b.w_apart = w_apart;
-        b.out_apart = out_apart;
-        b.n++;
-    }
-    return b;
-}
-
-void products_launch(struct cuda *c, const struct product_job *j)
-{
-    bf16 *part = (bf16 *)((char *)j->work.data + BLAS_BYTES);
-    int n_in = j->w[0].n_in;
-    size_t fit = j->rows ? (size_t)j->n : PART_BYTES / ((size_t)n_in * sizeof(bf16));
-    int most = fit < (size_t)j->n ? (int)fit : j->n;
-    if (!blas_ok(c, cublasSetWorkspace(c->blas, j->work.data, BLAS_BYTES), "cuBLAS's workspace"))
-        return;
-    for (int row = 0; row < j->n && !c->failed; row += most) {
-        int n = j->n - row < most ? j->n - row : most;
-        struct rows x = {j->rows ? j->rows : part, CUDA_R_16BF, (size_t)n_in, n};
-        if (!j->rows)
-            round_rows_kernel<<<n, THREADS, 0, c->stream>>>(j->x + (size_t)row * j->x_stride,
-                                                            j->x_stride, part, n_in);
-        if (!launched(c, "rounding rows"))
-            return;
-        for (int i = 0; i < j->parts;) {
-            struct batch b = batch_from(j, i);
-            struct rows out = outputs_of(j, i, row, n);
-            multiply(c, &x, &b, CUDA_R_16BF, &out);
-            i += b.w.n_out == j->w[i].n_out ? b.n : 1;
+    const bf16 *low = brief_of(c, x);
+    size_t fit = low ? (size_t)to->n : PART_BYTES / ((size_t)w->n_in * sizeof(bf16));
+    int most = fit < (size_t)to->n ? (int)fit : to->n;
+    size_t step = to->stride * (to->type == CUDA_R_16BF ? sizeof(bf16) : sizeof(float));
+    for (int from = 0; from < to->n && !c->failed; from += most) {
+        int n = to->n - from < most ? to->n - from : most;
+        struct rows rows = {low, CUDA_R_16BF, x_stride, n}, some = *to;
+        some.data = (char *)to->data + (size_t)from * step;
+        if (!low) {
+            rows.data = part;
+            rows.stride = (size_t)w->n_in;
+            round_rows_kernel<<<n, THREADS, 0, c->stream>>>(x + (size_t)from * x_stride, x_stride,
+                                                            (bf16 *)part, w->n_in);
         }
+        if (launched(c, "rounding rows"))
+            product(c, &rows, w, CUDA_R_16BF, &some);
     }
-    for (int i = 0; i < j->parts; i++)
-        add_bias(c, j->bias[i], j->out[i], j->out_stride[i], j->n, j->w[i].n_out);
 }
 
 static void matmul_widened(struct cuda *c, const struct rows *x, const struct matrix *w, float *out,
@@ -227,8 +147,9 @@ static void matmul_widened(struct cuda *c, const struct rows *x, const struct ma
             widen_part<__half>(c, w, from, outputs, (float *)part);
         else
             widen_part<bf16>(c, w, from, outputs, (float *)part);
+        const struct rows to = {out + from, CUDA_R_32F, out_stride, x->n};
         if (!c->failed)
-            product(c, x, &wide, CUDA_R_32F, out + from, out_stride);
+            product(c, x, &wide, CUDA_R_32F, &to);
     }
 }
 
@@ -239,29 +160,41 @@ static void matmul(struct backend *b, const float *x, size_t x_stride, const str
     if (c->failed || n <= 0)
         return;
     bool low = w->dtype == DTYPE_BF16 && b->dtype == DTYPE_BF16;
-    if (!b->exact && (n <= FEW_ROWS || low)) {
-        join_product(c, x, x_stride, w, bias, out, out_stride, n, work);
+    if (!b->exact && n <= FEW_ROWS) {
+        join_product(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
     settle(c);
-    floats_of(c, x);
-    if (low) {
+    if (!low)
+        floats_of(c, x);
+    if (b->exact && low) {
         product_exact_bf16(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
-    if (b->exact || c->doubles) {
+    if (b->exact || (c->doubles && !low)) {
         product_exact(c, x, x_stride, w, bias, out, out_stride, n);
         return;
     }
     if (!blas_ok(c, cublasSetWorkspace(c->blas, work.data, BLAS_BYTES), "cuBLAS's workspace"))
         return;
     void *part = (char *)work.data + BLAS_BYTES;
-    struct rows rows = {x, CUDA_R_32F, x_stride, n};
-    if (w->dtype == DTYPE_F32)
-        product(c, &rows, w, CUDA_R_32F, out, out_stride);
+    const struct rows rows = {x, CUDA_R_32F, x_stride, n};
+    struct rows to = {out, CUDA_R_32F, out_stride, n};
+    bf16 *rounded = low && !bias && out_stride == (size_t)w->n_out ? brief_keep(c, out) : NULL;
+    if (rounded) {
+        to.data = rounded;
+        to.type = CUDA_R_16BF;
+    }
+    if (low)
+        matmul_rounded(c, x, x_stride, w, &to, part);
+    else if (w->dtype == DTYPE_F32)
+        product(c, &rows, w, CUDA_R_32F, &to);
     else
         matmul_widened(c, &rows, w, out, out_stride, part);
-    add_bias(c, bias, out, out_stride, n, w->n_out);
+    if (!bias || c->failed)
+        return;
+    bias_kernel<<<n, THREADS, 0, c->stream>>>(bias, out, out_stride, w->n_out);
+    launched(c, "bias");
 }
 
 void matmul_ops(struct backend *b)
