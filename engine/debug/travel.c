@@ -202,17 +202,18 @@ static bool watch_rows(struct watcher *w, int from, int to, struct error *err)
     return true;
 }
 
-/* Where the stretch that begins at `from` ends: a hit that comes early is found early. What a
- * device has to compute it computes in whole chunks, which hardly take longer than some positions.
- * How far is computed must not depend on what was seen: a session that was saved has seen nothing.
+/* Where the stretch of [from, goal) that begins at `from` ends: a hit that comes early is found
+ * early. What a device has to compute it computes in whole chunks, which hardly take longer than
+ * some positions. How far is computed must not depend on what was seen: a session that was saved
+ * has seen nothing.
  */
-static int stretch_end(const struct watcher *w, int from, int *stretch)
+static int stretch_end(const struct watcher *w, int from, int goal, int *stretch)
 {
     const struct trace *t = &w->session->trace;
     bool device = w->session->backend->device;
     int known = t->done[1], end = from + *stretch;
     if (device && from >= known)
-        return from + t->chunk;
+        return from + trace_rows_at(t, from, goal);
     if (device && from < w->seen_to)
         return w->seen_to;
     *stretch = *stretch * 8 < t->chunk ? *stretch * 8 : t->chunk;
@@ -231,7 +232,7 @@ static bool go(struct watcher *w, int position, int op, int *stopped, struct err
         watcher_forget(w, from);
     while (ok && !*stopped && from <= position) {
         watcher_pass(w, from);
-        int to = stretch_end(w, from, &stretch);
+        int to = stretch_end(w, from, position + 1, &stretch);
         to = to < position + 1 ? to : position + 1;
         ok = watch_rows(w, from, to, err) && pass(w, from, to, position, op, stopped, err);
         from = to;

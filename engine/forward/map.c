@@ -173,7 +173,8 @@ static bool reserve_far(struct map *m, struct error *err)
     return m->far != NULL;
 }
 
-/* Brings the frame to where the scores of rows pos0 .. would be computed. */
+/* Brings the frame to where the scores of rows pos0 .. would be computed: the queries are read
+ * behind the run. */
 static bool bring_queries(struct map *m, int pos0, int n, bool *need, struct vm_call *c,
                           struct error *err)
 {
@@ -181,6 +182,7 @@ static bool bring_queries(struct map *m, int pos0, int n, bool *need, struct vm_
     if (!trace_prepare(m->trace, scores, pos0, n, need, c, err))
         return false;
     need[scores] = false;
+    c->to = scores - 1;
     return vm_run(m->trace->vm, c, err);
 }
 

@@ -206,6 +206,11 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
     atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
 }
 
+int trace_rows_at(const struct trace *t, int from, int to)
+{
+    return to - from <= t->chunk_last ? to - from : t->chunk;
+}
+
 void trace_aim(struct trace *t, int n)
 {
     if (atomic_load(&t->work_goal) < n)
@@ -225,7 +230,7 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         return false;
     while (t->done[layer] < n) {
         int pos0 = t->done[layer];
-        int rows = n - pos0 <= t->chunk_last ? n - pos0 : t->chunk;
+        int rows = trace_rows_at(t, pos0, n);
         /* After an edit the lower layers are still right: start above them. */
         int first = 0;
         while (first < layer && t->done[first + 1] >= pos0 + rows)
@@ -300,8 +305,8 @@ static bool show_again(struct trace *t, struct vm_call *c, struct error *err)
 bool trace_again(struct trace *t, int from, int to, struct error *err)
 {
     const struct program *p = &t->model->program;
-    for (int pos0 = from; pos0 < to; pos0 += t->chunk) {
-        int rows = to - pos0 < t->chunk ? to - pos0 : t->chunk;
+    for (int pos0 = from, rows; pos0 < to; pos0 += rows) {
+        rows = trace_rows_at(t, pos0, to);
         if (!vm_reserve(t->vm, &t->vm->run, rows, p->frame_width, err))
             return false;
         struct vm_call c = trace_call(t, &t->vm->run, pos0, rows);

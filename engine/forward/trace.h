@@ -103,6 +103,8 @@ int trace_rows(const struct trace *t);
 /* Whether op's value at a position is known (computed before, or lazily from what was). */
 bool trace_has(const struct trace *t, int position, int op);
 
+/* How many rows run at once where rows [from, to) are to be run. */
+int trace_rows_at(const struct trace *t, int from, int to);
 /* Computes all positions below n (n <= n_ids), in chunks. Interrupted: ERR_INTERRUPTED, what
  * was finished stays. What a device is asked for of one row alone is under way when this returns:
  * trace_sync, or whatever reads, tells if it failed. */

@@ -278,7 +278,8 @@ static enum keeping keeping_of(const struct vm *vm, const struct vm_call *c, int
 static void announce(struct vm *vm, const struct vm_call *c, int i)
 {
     const struct op *op = &vm->model->program.ops[i];
-    if (vm->backend->brief && c->n > 1 && op->out >= 0)
+    bool framed = op->out >= 0 && vm->model->program.slots[op->out].offset != SLOT_WIDE;
+    if (vm->backend->brief && c->n > 1 && framed)
         vm->backend->brief(vm->backend, vm_slot(vm, c->frame, op->out), c->n, op->width,
                            keeping_of(vm, c, i));
 }

@@ -18,7 +18,7 @@ extern "C" {
 typedef __nv_bfloat16 bf16;
 
 #define FEW_ROWS 8  /* rows that the kernels for one token take; more go to cuBLAS and tiles */
-#define BRIEF    16 /* rows that are kept rounded at a time */
+#define BRIEF    64 /* rows that are kept rounded at a time */
 #define MIRRORS  4  /* lists of pages that the device has a copy of */
 #define KERNELS  32 /* that take more shared memory than others */
 

@@ -142,7 +142,7 @@ static bool follows(const struct cuda *c, const float *x, int n, int d, const fl
     if (w->n == n && j->d == d)
         return true;
     /* A sum knows nothing of rows before it is asked for their norms. */
-    return j->sum && !j->centred && w->count == (size_t)n * (size_t)d &&
+    return j->sum && !j->saved && !w->pages && !j->centred && w->count == (size_t)n * (size_t)d &&
            (n == 1 || (sixteen(j->x) && sixteen(j->y)));
 }
 

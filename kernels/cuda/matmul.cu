@@ -108,19 +108,22 @@ static void product(struct cuda *c, const struct rows *x, const struct matrix *w
             "matmul");
 }
 
-/* Rows that lie rounded, or are rounded into `part`, so many at a time as fit. to: all outputs. */
+/* Rows that lie rounded, or are rounded into `part`, so many at a time as fit there: bits depend on
+ * how many they are. to: all outputs. */
 static void matmul_rounded(struct cuda *c, const float *x, size_t x_stride, const struct matrix *w,
                            const struct rows *to, void *part)
 {
     const bf16 *low = brief_of(c, x);
-    size_t fit = low ? (size_t)to->n : PART_BYTES / ((size_t)w->n_in * sizeof(bf16));
+    size_t fit = PART_BYTES / ((size_t)w->n_in * sizeof(bf16));
     int most = fit < (size_t)to->n ? (int)fit : to->n;
     size_t step = to->stride * (to->type == CUDA_R_16BF ? sizeof(bf16) : sizeof(float));
     for (int from = 0; from < to->n && !c->failed; from += most) {
         int n = to->n - from < most ? to->n - from : most;
-        struct rows rows = {low, CUDA_R_16BF, x_stride, n}, some = *to;
+        struct rows rows = {NULL, CUDA_R_16BF, x_stride, n}, some = *to;
         some.data = (char *)to->data + (size_t)from * step;
-        if (!low) {
+        if (low) {
+            rows.data = low + (size_t)from * x_stride;
+        } else {
             rows.data = part;
             rows.stride = (size_t)w->n_in;
             round_rows_kernel<<<n, THREADS, 0, c->stream>>>(x + (size_t)from * x_stride, x_stride,

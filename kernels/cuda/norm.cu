@@ -64,19 +64,21 @@ __device__ static float gained_at(float v, const float *gain, const float *bias,
     return gained(v, gain != NULL, gain ? gain[i] : 0.0f, bias != NULL, bias ? bias[i] : 0.0f);
 }
 
-__global__ void gain_kernel(const float *x, const float *gain, const float *bias, float *out, int d)
+template <typename T>
+__global__ void gain_kernel(const float *x, const float *gain, const float *bias, T *out, int d)
 {
     x += (size_t)blockIdx.x * d;
     out += (size_t)blockIdx.x * d;
     bool four = fours(d, x, out);
     for (int i = threadIdx.x; four && i < d / 4; i += blockDim.x) {
         float4 v = ((const float4 *)x)[i];
-        ((float4 *)out)[i] = {
-            gained_at(v.x, gain, bias, 4 * i), gained_at(v.y, gain, bias, 4 * i + 1),
-            gained_at(v.z, gain, bias, 4 * i + 2), gained_at(v.w, gain, bias, 4 * i + 3)};
+        ((pack<T, 4> *)out)[i] = {narrow<T>(gained_at(v.x, gain, bias, 4 * i)),
+                                  narrow<T>(gained_at(v.y, gain, bias, 4 * i + 1)),
+                                  narrow<T>(gained_at(v.z, gain, bias, 4 * i + 2)),
+                                  narrow<T>(gained_at(v.w, gain, bias, 4 * i + 3))};
     }
     for (int i = threadIdx.x; !four && i < d; i += blockDim.x)
-        out[i] = gained_at(x[i], gain, bias, i);
+        out[i] = narrow<T>(gained_at(x[i], gain, bias, i));
 }
 
 /* One row, by one block: each thread keeps its elements, so that what is written may lie where x
@@ -216,7 +218,11 @@ static void gain(struct backend *b, const float *x, const float *gains, const fl
     struct cuda *c = cuda_of(b);
     if (join_gain(c, x, gains, bias, out, n, d) || !ready(c) || n <= 0)
         return;
-    gain_kernel<<<n, threads_of(d), 0, c->stream>>>(x, gains, bias, out, d);
+    bf16 *rounded = brief_keep(c, out);
+    if (rounded)
+        gain_kernel<<<n, threads_of(d), 0, c->stream>>>(x, gains, bias, rounded, d);
+    else
+        gain_kernel<<<n, threads_of(d), 0, c->stream>>>(x, gains, bias, out, d);
     launched(c, "gain");
 }
 

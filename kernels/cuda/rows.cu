@@ -37,20 +37,22 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
     struct cuda *c = cuda_of(b);
     int d = table->n_in;
     size_t stride = (size_t)table->out_stride;
+    unsigned threads =
+        n <= FEW_ROWS ? 1024 : THREADS; /* one row alone waits for memory, and is waited for */
     struct ids some;
     for (int from = 0; from < n && ready(c); from += IDS) {
-        int rows = n - from < IDS ? n - from : IDS;
-        for (int i = 0; i < rows; i++)
-            some.at[i] = ids[from + i];
+        unsigned rows = (unsigned)(n - from < IDS ? n - from : IDS);
+        for (unsigned i = 0; i < rows; i++)
+            some.at[i] = ids[from + (int)i];
         float *to = out + (size_t)from * d;
         if (table->dtype == DTYPE_F32)
-            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const float *)table->data, stride, some,
+            embed_kernel<<<rows, threads, 0, c->stream>>>((const float *)table->data, stride, some,
                                                           scale, to, d);
         else if (table->dtype == DTYPE_F16)
-            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const __half *)table->data, stride, some,
+            embed_kernel<<<rows, threads, 0, c->stream>>>((const __half *)table->data, stride, some,
                                                           scale, to, d);
         else
-            embed_kernel<<<rows, THREADS, 0, c->stream>>>((const bf16 *)table->data, stride, some,
+            embed_kernel<<<rows, threads, 0, c->stream>>>((const bf16 *)table->data, stride, some,
                                                           scale, to, d);
         launched(c, "embed");
     }
@@ -197,14 +199,15 @@ static void angles(struct backend *b, const float *inv_freq, int r, float scale,
 }
 
 /* A block a row; one thread an element: pairs are read twice and written once. */
+template <typename T>
 __global__ void rope_kernel(const float *x, const float *angles, int r, enum rope_style style,
-                            float *out, int width, int h)
+                            T *out, int width, int h)
 {
     angles += (size_t)blockIdx.x * r;
     x += (size_t)blockIdx.x * width;
     out += (size_t)blockIdx.x * width;
     for (int i = threadIdx.x; i < width; i += blockDim.x)
-        out[i] = turned(x, angles, r, style, i, i % h);
+        out[i] = narrow<T>(turned(x, angles, r, style, i, i % h));
 }
 
 __device__ static __forceinline__ void turn(bf16 *x, bf16 *y, float cosine, float sine)
@@ -253,15 +256,18 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
     if (n <= 0 || heads <= 0 || d_head <= 0 || (n == 1 && join_rope(c, &j)) || !ready(c))
         return;
     const bf16 *low = d_head % 4 == 0 && r % 4 == 0 ? brief_of(c, x) : NULL;
-    bf16 *rounded = low ? brief_keep(c, out) : NULL;
-    if (rounded) {
+    bf16 *rounded = brief_keep(c, out);
+    int width = heads * d_head;
+    if (low && rounded)
         rope_brief_kernel<<<n, THREADS, 0, c->stream>>>(low, angles, r, style == ROPE_HALVES,
-                                                        rounded, heads * d_head, d_head);
-        launched(c, "rope");
-        return;
-    }
-    floats_of(c, x);
-    rope_launch(c, &j, n);
+                                                        rounded, width, d_head);
+    else if (rounded)
+        rope_kernel<<<n, THREADS, 0, c->stream>>>(floats_of(c, x), angles, r, style, rounded, width,
+                                                  d_head);
+    else
+        rope_kernel<<<n, THREADS, 0, c->stream>>>(floats_of(c, x), angles, r, style, out, width,
+                                                  d_head);
+    launched(c, "rope");
 }
 
 void rows_ops(struct backend *b)

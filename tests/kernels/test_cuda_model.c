@@ -1,9 +1,10 @@
-/* test_cuda_model.c - whole models on the GPU, a token at a time: with every value looked at, so
- * that no two ops are launched together, and with none. The residuals and the logits have the same
- * bits.
+/* test_cuda_model.c - whole models on the GPU, a token at a time and as one prompt: with every
+ * value looked at, so that no two ops are launched together, and with none. The residuals and the
+ * logits have the same bits. And attention's maps, beside the patterns.
  *
  * Scores and patterns are not looked at: attention in steps is other arithmetic than all at once.
  */
+#include "engine/forward/map.h"
 #include "engine/forward/trace.h"
 #include "tests/kernels/gpu.h"
 
@@ -19,16 +20,28 @@ static bool look(void *context, const struct op_view *v, struct error *err)
     return true;
 }
 
-/* Logits and residuals of each position, [TOKENS, V + D], with mem_free. */
-static float *run(const char *folder, bool watched, size_t *row, struct ledger *ledger)
+static void open_model(struct model *m, struct trace *t, const char *folder, struct ledger *ledger)
+{
+    struct error err = {0};
+    int32_t ids[TOKENS];
+    if (!model_open(m, ledger, gpu, folder, true, &err) ||
+        !trace_open(t, m, &(struct trace_options){0}, &err))
+        fail_msg("%s", err.text);
+    for (int i = 0; i < TOKENS; i++)
+        ids[i] = (int32_t)((i * 7 + 3) % m->config.n_vocab);
+    if (!trace_append(t, ids, TOKENS, NULL, &err))
+        fail_msg("%s", err.text);
+}
+
+/* Logits and residuals of each position, [TOKENS, V + D], with mem_free. step: tokens that run at
+ * once. */
+static float *run(const char *folder, bool watched, int step, size_t *row, struct ledger *ledger)
 {
     struct error err = {0};
     struct model m;
     struct trace t;
     size_t looked = 0;
-    if (!model_open(&m, ledger, gpu, folder, true, &err) ||
-        !trace_open(&t, &m, &(struct trace_options){0}, &err))
-        fail_msg("%s", err.text);
+    open_model(&m, &t, folder, ledger);
     const struct program *p = &m.program;
     size_t V = (size_t)m.config.n_vocab, D = (size_t)m.config.d_model;
     int logits = program_find(p, SITE_LOGITS, 0);
@@ -43,8 +56,7 @@ static float *run(const char *folder, bool watched, size_t *row, struct ledger *
     float *found = mem_alloc_array(ledger, MEM_OTHER, TOKENS * *row, sizeof *found, &err);
     assert_non_null(found);
     for (int n = 0; n < TOKENS; n++) {
-        int32_t id = (int32_t)((n * 7 + 3) % m.config.n_vocab);
-        if (!trace_append(&t, &id, 1, NULL, &err) || !trace_compute(&t, n + 1, &err) ||
+        if ((n % step == 0 && !trace_compute(&t, n + step, &err)) ||
             !trace_read(&t, logits, n, 1, 0, 0, 0, found + (size_t)n * *row, &err) ||
             !trace_read(&t, last, n, 1, 0, 0, 0, found + (size_t)n * *row + V, &err))
             fail_msg("%s: %s", folder, err.text);
@@ -56,24 +68,62 @@ static float *run(const char *folder, bool watched, size_t *row, struct ledger *
     return found;
 }
 
-static void same_bits_when_looked_at(void **state)
+static void same_bits_of(const char *folder, struct ledger *ledger)
 {
-    NEEDS_GPU();
+    static const int steps[] = {1, TOKENS};
+    for (int i = 0; i < 2; i++) {
+        size_t row;
+        float *plain = run(folder, false, steps[i], &row, ledger);
+        float *seen = run(folder, true, steps[i], &row, ledger);
+        expect_same(folder, gpu, seen, plain, TOKENS * row);
+        mem_free(ledger, plain);
+        mem_free(ledger, seen);
+    }
+}
+
+/* A cell for each query and key: as far off as bfloat16 queries and weights are. */
+static void map_of(const char *folder, struct ledger *ledger)
+{
+    struct error err = {0};
+    struct model m;
+    struct trace t;
+    struct map map;
+    const int head = 0;
+    const struct map_region all = {0, TOKENS, 0, TOKENS, TOKENS, TOKENS};
+    float rows[TOKENS * TOKENS];
+    open_model(&m, &t, folder, ledger);
+    for (int layer = 0; layer < m.config.n_layers; layer++) {
+        int op = program_find(&m.program, SITE_PATTERN, layer);
+        if (!trace_compute(&t, TOKENS, &err) ||
+            !trace_read(&t, op, 0, TOKENS, head, 1, TOKENS, rows, &err) ||
+            !map_open(&map, &t, layer, &head, 1, &all, &err))
+            fail_msg("%s: %s", folder, err.text);
+        while (!map_done(&map))
+            if (!map_read(&map, TOKENS, &err))
+                fail_msg("%s: %s", folder, err.text);
+        for (int q = 0; q < TOKENS; q++)
+            for (int k = 0; k <= q; k++)
+                expect_near(folder, rows, map.cells, (size_t)(q * TOKENS + k),
+                            gpu->dtype == DTYPE_BF16 ? 0.03 : 1e-5);
+        map_close(&map);
+    }
+    trace_close(&t);
+    model_close(&m);
+}
+
+static void each_model(void (*test)(const char *folder, struct ledger *ledger))
+{
     DIR *d = opendir(FOLDER);
     assert_non_null(d);
     int models = 0;
     for (struct dirent *e = readdir(d); e; e = readdir(d)) {
         char folder[400];
-        size_t row;
         if (e->d_name[0] == '.')
             continue;
         snprintf(folder, sizeof folder, FOLDER "/%s", e->d_name);
         struct ledger *ledger = ledger_open();
         assert_non_null(ledger);
-        float *plain = run(folder, false, &row, ledger), *seen = run(folder, true, &row, ledger);
-        expect_same(e->d_name, gpu, seen, plain, TOKENS * row);
-        mem_free(ledger, plain);
-        mem_free(ledger, seen);
+        test(folder, ledger);
         assert_int_equal(ledger_close(ledger), 0);
         models++;
     }
@@ -81,9 +131,22 @@ static void same_bits_when_looked_at(void **state)
     assert_true(models >= 18);
 }
 
+static void same_bits_when_looked_at(void **state)
+{
+    NEEDS_GPU();
+    each_model(same_bits_of);
+}
+
+static void maps_are_of_the_patterns(void **state)
+{
+    NEEDS_GPU();
+    each_model(map_of);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_when_looked_at)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_when_looked_at),
+                                       cmocka_unit_test(maps_are_of_the_patterns)};
     int failed = cmocka_run_group_tests_name("CUDA: models, f32", tests, open_f32, close_both);
     return failed + cmocka_run_group_tests_name("CUDA: models, bf16", tests, open_bf16, close_both);
 }
