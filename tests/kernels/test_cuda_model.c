@@ -87,20 +87,22 @@ static void map_of(const char *folder, struct ledger *ledger)
     struct error err = {0};
     struct model m;
     struct trace t;
-    struct map map;
+    struct map map = {0};
     const int head = 0;
     const struct map_region all = {0, TOKENS, 0, TOKENS, TOKENS, TOKENS};
-    float rows[TOKENS * TOKENS];
+    float rows[TOKENS * TOKENS] = {0};
     open_model(&m, &t, folder, ledger);
     for (int layer = 0; layer < m.config.n_layers; layer++) {
         int op = program_find(&m.program, SITE_PATTERN, layer);
-        if (!trace_compute(&t, TOKENS, &err) ||
-            !trace_read(&t, op, 0, TOKENS, head, 1, TOKENS, rows, &err) ||
-            !map_open(&map, &t, layer, &head, 1, &all, &err))
+        bool ok = trace_compute(&t, TOKENS, &err) &&
+                  trace_read(&t, op, 0, TOKENS, head, 1, TOKENS, rows, &err) &&
+                  map_open(&map, &t, layer, &head, 1, &all, &err);
+        while (ok && !map_done(&map))
+            ok = map_read(&map, TOKENS, &err);
+        if (!ok) {
             fail_msg("%s: %s", folder, err.text);
-        while (!map_done(&map))
-            if (!map_read(&map, TOKENS, &err))
-                fail_msg("%s: %s", folder, err.text);
+            return;
+        }
         for (int q = 0; q < TOKENS; q++)
             for (int k = 0; k <= q; k++)
                 expect_near(folder, rows, map.cells, (size_t)(q * TOKENS + k),

@@ -7,20 +7,20 @@
 struct shape {
     int d, heads, kv_heads, h, r, mlp;
     enum rope_style style;
-    bool biased, gated;
     int window;
+    bool biased, gated;
     bool centred; /* the first norm's row */
 };
 
 static const struct shape shapes[] = {
-    {64, 4, 2, 16, 16, 96, ROPE_HALVES, false, true, 0, false},
-    {96, 3, 3, 32, 8, 40, ROPE_PAIRS, true, false, 7, true},
-    {3072, 32, 32, 96, 96, 8192, ROPE_HALVES, false, true, 0, false},
-    {1000, 4, 1, 128, 96, 1032, ROPE_HALVES, true, true, 100, true},
-    {130, 2, 2, 64, 0, 260, ROPE_HALVES, true, false, 0, true}, /* the narrow way, and no RoPE */
-    {256, 4, 4, 64, 64, 25000, ROPE_HALVES, false, true, 0, false},
-    {512, 5, 5, 7, 6, 64, ROPE_HALVES, true, true, 0, true},
-    {8192, 2, 1, 80, 80, 64, ROPE_PAIRS, true, true, 300, true},
+    {64, 4, 2, 16, 16, 96, ROPE_HALVES, 0, false, true, false},
+    {96, 3, 3, 32, 8, 40, ROPE_PAIRS, 7, true, false, true},
+    {3072, 32, 32, 96, 96, 8192, ROPE_HALVES, 0, false, true, false},
+    {1000, 4, 1, 128, 96, 1032, ROPE_HALVES, 100, true, true, true},
+    {130, 2, 2, 64, 0, 260, ROPE_HALVES, 0, true, false, true}, /* the narrow way, and no RoPE */
+    {256, 4, 4, 64, 64, 25000, ROPE_HALVES, 0, false, true, false},
+    {512, 5, 5, 7, 6, 64, ROPE_HALVES, 0, true, true, true},
+    {8192, 2, 1, 80, 80, 64, ROPE_PAIRS, 300, true, true, true},
 };
 #define N_SHAPES (sizeof shapes / sizeof *shapes)
 
