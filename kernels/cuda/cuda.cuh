@@ -199,8 +199,9 @@ static inline bool ready(struct cuda *c)
     settle(c);
     return !c->failed;
 }
-/* Whether the op on one row goes along with what waits, or waits itself; no op of an exact device
- * does. */
+
+/* Whether the op on one row, or of a prompt's norms, goes along with what waits, or waits itself;
+ * no op of an exact device does. */
 bool join_add(struct cuda *c, const float *x, const float *y, float *out, size_t count);
 bool join_save_rows(struct cuda *c, void *const *pages, size_t offset, int d, int pos0, int n,
                     const float *x);

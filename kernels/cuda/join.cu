@@ -1,5 +1,6 @@
-/* join.cu - ops on one row that are launched together. Each joins what waits, or lets that go first
- * and waits itself. A row's bits are the same whoever goes along: the arithmetic is the same. */
+/* join.cu - ops on one row that are launched together, and the norms of a prompt's rows with their
+ * sums. Each joins what waits, or lets that go first and waits itself. A row's bits are the same
+ * whoever goes along: the arithmetic is the same. */
 #include "kernels/cuda/cuda.cuh"
 
 static void launch_turn(struct cuda *c, const struct turn_job *t)

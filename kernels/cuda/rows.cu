@@ -37,8 +37,8 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
     struct cuda *c = cuda_of(b);
     int d = table->n_in;
     size_t stride = (size_t)table->out_stride;
-    unsigned threads =
-        n <= FEW_ROWS ? 1024 : THREADS; /* one row alone waits for memory, and is waited for */
+    /* A row alone waits for memory only, and is waited for. */
+    unsigned threads = n <= FEW_ROWS ? 1024 : THREADS;
     struct ids some;
     for (int from = 0; from < n && ready(c); from += IDS) {
         unsigned rows = (unsigned)(n - from < IDS ? n - from : IDS);
