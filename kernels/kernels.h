@@ -41,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 6 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 7 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -308,6 +308,16 @@ struct backend {
                  struct best_row *rows, struct best_entry *best, struct workspace work);
     /* Scratch for that. */
     size_t (*best_workspace)(struct backend *b, int n, int d, int k);
+
+    /* (optional, all three, of a device that has `best`) For who does not wait for the device
+     * before he asks for more. embed_best: as embed, of the one id that best() left there; the
+     * table has a row for it. fetch copies `bytes`, a multiple of 4, to memory from stage() and
+     * does not wait: fetched does, for the last fetch of that number, 0 or 1, and all that was
+     * asked for before it. False: as sync. */
+    void (*embed_best)(struct backend *b, const struct matrix *table,
+                       const struct best_entry *entry, float scale, float *out);
+    void (*fetch)(struct backend *b, int number, void *staged, const void *p, size_t bytes);
+    bool (*fetched)(struct backend *b, int number, char why[256]);
 };
 
 /* Opens "cpu" or "cuda". NULL: why[] tells the user the reason. options may be NULL. */

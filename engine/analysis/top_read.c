@@ -12,6 +12,15 @@ static double log_sum_of(const struct best_row *r)
     return r->n_nan > 0 ? (double)NAN : (double)r->most + log(r->sum);
 }
 
+static struct top_row row_of(const struct best_row *r, int n_best)
+{
+    return (struct top_row){.n_best = n_best,
+                            .n_nan = r->n_nan,
+                            .n_above = r->n_above,
+                            .n_below = r->n_below,
+                            .target.id = -1};
+}
+
 static bool find(struct vm *vm, const float *x, int n, const struct top_ask *ask,
                  struct top_row *rows, struct top_entry *best, struct error *err)
 {
@@ -22,13 +31,9 @@ static bool find(struct vm *vm, const float *x, int n, const struct top_ask *ask
         return false;
     for (int r = 0; r < n; r++, from++, entry += k, best += k) {
         int32_t target = ask->targets ? ask->targets[r] : -1;
-        rows[r] = (struct top_row){.n_best = k < vocab ? k : vocab,
-                                   .n_nan = from->n_nan,
-                                   .n_above = from->n_above,
-                                   .n_below = from->n_below,
-                                   .target.id = target};
+        rows[r] = row_of(from, k < vocab ? k : vocab);
         if (target >= 0) {
-            rows[r].target.logit = from->target;
+            rows[r].target = (struct top_entry){.id = target, .logit = from->target};
             rows[r].rank = from->ahead;
         }
         for (int i = 0; i < rows[r].n_best; i++)
@@ -93,4 +98,17 @@ bool top_read(struct trace *t, int op, int row0, int n, const struct top_ask *as
 {
     struct reading g = {t->vm, ask, row0, rows, best};
     return trace_show(t, op, row0, n, show, &g, err);
+}
+
+bool top_next(struct trace *t, int op, struct top_row *row, struct top_entry *best,
+              struct error *err)
+{
+    const struct vm_answer *chosen;
+    if (!trace_chosen(t, &chosen, err))
+        return false;
+    if (!chosen)
+        return top_read(t, op, t->n_ids - 1, 1, &(struct top_ask){.n_best = 1}, row, best, err);
+    *row = row_of(&chosen->row, 1);
+    *best = (struct top_entry){.id = chosen->best.at, .logit = chosen->best.value};
+    return true;
 }

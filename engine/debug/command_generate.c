@@ -84,7 +84,7 @@ static bool generate(struct console *c, const char *cmd, int n, struct error *er
     bool ok = true, stopped = false, ended = false;
     for (; ok && !stopped && !ended && done < n; done++) {
         int before = s->trace.n_ids;
-        ok = session_generate(s, 1, err);
+        ok = session_generate_one(s, n - done, err);
         stopped = s->stopped_by != 0;
         seconds += s->last_seconds;
         tokens += s->last_tokens;

@@ -37,12 +37,11 @@ static bool move(struct session *s, int position, int op, struct error *err)
     s->at_start = false;
     s->stopped_by = 0;
     if (!known_up_to(s, position, op)) {
-        ok = trace_compute(&s->trace, position, err);
-        /* Of this position nothing is needed before its first block. */
+        /* Of this position nothing is needed before its first block, and all of it in the tail. */
         bool within = op >= 0 && program_section(p, op) >= 0;
-        if (ok && within && op >= p->block_op[p->n_layers])
-            ok = trace_compute(&s->trace, position + 1, err);
-        else if (ok && within)
+        bool whole = within && op >= p->block_op[p->n_layers];
+        ok = trace_compute(&s->trace, whole ? position + 1 : position, err);
+        if (ok && within && !whole)
             ok = trace_step(&s->trace, op, err);
         ok = ok && (s->hurries || trace_sync(&s->trace, err));
     }
@@ -249,9 +248,8 @@ bool session_finish(struct session *s, struct error *err)
 /* The best token behind the last, which takes no look at a device's logits. */
 static bool choose(struct session *s, int op, struct top_row *row, int32_t *id, struct error *err)
 {
-    struct top_ask ask = {.n_best = 1};
     struct top_entry best;
-    if (!top_read(&s->trace, op, s->trace.n_ids - 1, 1, &ask, row, &best, err))
+    if (!top_next(&s->trace, op, row, &best, err))
         return false;
     *id = best.id;
     return true;
@@ -307,20 +305,39 @@ bool session_token(struct session *s, int n, struct error *err)
     return true;
 }
 
-bool session_generate(struct session *s, int n, struct error *err)
+bool session_generate_one(struct session *s, int left, struct error *err)
 {
     if (!needs_prompt(s, err))
         return false;
     int logits = program_find(&s->model.program, SITE_LOGITS, 0);
     double start = now();
-    int before = trace_rows(&s->trace);
-    trace_aim(&s->trace, s->trace.n_ids + n);
-    bool ok = travel(s, s->trace.n_ids - 1, logits, err);
+    int before = trace_rows(&s->trace), room = s->trace.n_ctx - s->trace.n_ids;
+    trace_aim(&s->trace, s->trace.n_ids + (left < room ? left : room));
     s->hurries = true;
-    for (int i = 0; ok && !s->stopped_by && i < n; i++)
+    s->trace.ahead.wanted = s->sampler.greedy && left > 1;
+    bool ok = travel(s, s->trace.n_ids - 1, logits, err);
+    if (ok && !s->stopped_by)
         ok = sample(s, err) && travel(s, s->trace.n_ids - 1, logits, err);
     s->hurries = false;
+    if (!ok || s->stopped_by)
+        trace_end_ahead(&s->trace);
     s->last_seconds = now() - start;
+    s->last_tokens = trace_rows(&s->trace) - before;
+    return ok;
+}
+
+bool session_generate(struct session *s, int n, struct error *err)
+{
+    double seconds = 0;
+    int before = trace_rows(&s->trace);
+    bool ok = true;
+    s->stopped_by = 0;
+    for (int i = 0; ok && !s->stopped_by && i < n; i++) {
+        ok = session_generate_one(s, n - i, err);
+        seconds += s->last_seconds;
+    }
+    trace_end_ahead(&s->trace);
+    s->last_seconds = seconds;
     s->last_tokens = trace_rows(&s->trace) - before;
     return ok;
 }
@@ -328,6 +345,7 @@ bool session_generate(struct session *s, int n, struct error *err)
 bool session_wait(struct session *s, struct error *err)
 {
     double start = now();
+    trace_end_ahead(&s->trace);
     bool ok = trace_sync(&s->trace, err);
     s->last_seconds += now() - start;
     return ok;

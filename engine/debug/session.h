@@ -88,6 +88,9 @@ bool session_reverse_token(struct session *s, int n, struct error *err);
 /* n tokens sampled, each computed; stands at the last one's logits. A device may be at work on that
  * one still: session_wait waits, tells if it failed, and adds the time to the motion's. */
 bool session_generate(struct session *s, int n, struct error *err);
+/* The first of `left` tokens, for who looks at each: a device goes ahead with those that are to
+ * follow, until they do not come, or session_wait. */
+bool session_generate_one(struct session *s, int left, struct error *err);
 bool session_wait(struct session *s, struct error *err);
 /* Forward to a place, stopping at breakpoints on the way. */
 bool session_forward(struct session *s, int position, int op, struct error *err);

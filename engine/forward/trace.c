@@ -61,7 +61,7 @@ void trace_close(struct trace *t)
 
 /* ---- the sequence ---- */
 
-static bool needs_long(const struct trace *t, int n)
+bool trace_needs_long(const struct trace *t, int n)
 {
     if (t->regime != REGIME_AUTO)
         return t->regime == REGIME_LONG;
@@ -74,7 +74,7 @@ static bool needs_long(const struct trace *t, int n)
 /* Fits the regime to the length; forgets what was computed in the other one. */
 static bool change_regime(struct trace *t)
 {
-    bool wanted = needs_long(t, t->n_ids);
+    bool wanted = trace_needs_long(t, t->n_ids);
     bool changed = wanted != t->long_regime;
     t->long_regime = wanted;
     if (!changed || t->done[1] == 0)
@@ -201,9 +201,25 @@ static void leave_block(struct trace *t, const struct vm_call *c, int layer)
     if (trace_kept(t, layer))
         trace_move_checkpoint(t, layer, c->pos0, c->n,
                               vm_slot(t->vm, c->frame, t->model->program.block_slot[layer]), true);
+    if (c->token) /* nobody knows whether it will be the sequence's */
+        return;
     if (t->done[layer] < end)
         t->done[layer] = end;
     atomic_store(&t->work_done, (long)c->pos0 * trace_layers(t) + (long)layer * c->n);
+}
+
+bool trace_run_blocks(struct trace *t, struct vm_call *c, int first, int layer, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    for (int l = first; l < layer; l++) {
+        c->again = t->done[l + 1] >= c->pos0 + c->n; /* only to come to what is above */
+        c->from = p->block_op[l];
+        c->to = p->block_op[l + 1] - 1;
+        if (!vm_run(t->vm, c, err))
+            return false;
+        leave_block(t, c, l + 1);
+    }
+    return true;
 }
 
 int trace_rows_at(const struct trace *t, int from, int to)
@@ -215,6 +231,34 @@ void trace_aim(struct trace *t, int n)
 {
     if (atomic_load(&t->work_goal) < n)
         atomic_store(&t->work_goal, n);
+}
+
+/* A chunk's rows through the blocks below `layer`. */
+static bool compute_rows(struct trace *t, int pos0, int rows, int layer, struct error *err)
+{
+    const struct program *p = &t->model->program;
+    struct frame *f = &t->vm->run;
+    /* After an edit the lower layers are still right: start above them. */
+    int first = 0;
+    while (first < layer && t->done[first + 1] >= pos0 + rows)
+        first++;
+    first = trace_nearest_kept(t, first);
+    /* Behind one row alone the logits may follow. */
+    size_t width = rows == 1 && p->tail_width > p->frame_width ? p->tail_width : p->frame_width;
+    if (!vm_reserve(t->vm, f, rows, width, err))
+        return false;
+    struct vm_call c = trace_call(t, f, pos0, rows);
+    c.tap = t->observer.written ? &t->observer : NULL;
+    c.save = trace_save_z;
+    c.context = t;
+    vm_forget(t->vm);
+    if (!trace_enter(t, &c, first, err) || !trace_run_blocks(t, &c, first, layer, err))
+        return false;
+    if (layer == trace_layers(t)) {
+        t->pc = 0;
+        f->last = rows == 1 ? pos0 + 1 : 0;
+    }
+    return true;
 }
 
 bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
@@ -230,35 +274,14 @@ bool trace_compute_layer(struct trace *t, int n, int layer, struct error *err)
         return false;
     while (t->done[layer] < n) {
         int pos0 = t->done[layer];
-        int rows = trace_rows_at(t, pos0, n);
-        /* After an edit the lower layers are still right: start above them. */
-        int first = 0;
-        while (first < layer && t->done[first + 1] >= pos0 + rows)
-            first++;
-        first = trace_nearest_kept(t, first);
-        struct frame *f = &t->vm->run;
-        if (!vm_reserve(t->vm, f, rows, p->frame_width, err))
+        bool whole = layer == trace_layers(t), taken = whole && trace_take_ahead(t, pos0);
+        int rows = taken ? 1 : trace_rows_at(t, pos0, n);
+        if (!taken && !compute_rows(t, pos0, rows, layer, err))
             return false;
-        struct vm_call c = trace_call(t, f, pos0, rows);
-        c.tap = t->observer.written ? &t->observer : NULL;
-        c.save = trace_save_z;
-        c.context = t;
-        vm_forget(t->vm);
-        if (!trace_enter(t, &c, first, err))
-            return false;
-        for (int l = first; l < layer; l++) {
-            c.again = t->done[l + 1] >= pos0 + rows; /* only to come to what is above */
-            c.from = p->block_op[l];
-            c.to = p->block_op[l + 1] - 1;
-            if (!vm_run(t->vm, &c, err))
-                return false;
-            leave_block(t, &c, l + 1);
-        }
-        if (layer == trace_layers(t)) {
-            t->pc = 0;
-            f->last = rows == 1 ? pos0 + 1 : 0;
-        }
-        if (!vm_tell(t->vm, c.tap, err))
+        if (whole && rows == 1)
+            trace_go_ahead(t, pos0);
+        if (whole && trace_asked(t, pos0) ? !vm_tell_pass(t->vm, t->ahead.pass, &t->observer, err)
+                                          : !vm_tell(t->vm, &t->observer, err))
             return false;
         /* For one row alone a device is not waited for here: see trace_sync. */
         if (rows > 1 && !vm_sync(t->vm, err)) {

@@ -53,6 +53,16 @@ struct hooks {
     const bool *whole; /* [n_ops] or NULL: ops whose rows are fetched for `written` all the same */
 };
 
+/* What a device was asked for before anybody looked at what comes before it (trace_ahead.c). */
+struct trace_ahead {
+    bool wanted; /* what is best behind the last position will be appended, and run, and so on */
+    int asked;   /* 0, or as many positions as there are up to that behind which it is chosen */
+    int run;     /* 0, or as many as there are with that token, which runs already */
+    int pass;    /* the vm's pass in which the choice comes */
+    unsigned long changes; /* the trace's, and its observer, at that time */
+    struct hooks observer;
+};
+
 struct trace {
     struct ledger *ledger;
     const struct model *model;
@@ -77,6 +87,7 @@ struct trace {
     /* The token being stepped: position done[L], ops [0, pc) executed; 0: none in flight. */
     int pc;
     struct vm *vm;
+    struct trace_ahead ahead;
     unsigned long changes; /* so far: values that were known, and are not, or are others now */
     /* For another thread to look at while this one computes: what is kept, blocks x positions that
      * are done, and the position that the motion goes to (0: nobody said). */
@@ -119,6 +130,12 @@ bool trace_again(struct trace *t, int from, int to, struct error *err);
 bool trace_sync(struct trace *t, struct error *err);
 /* Says how far the motion under way will compute, for who shows its progress (work_goal). */
 void trace_aim(struct trace *t, int n);
+/* What a device that was asked ahead has found to be best behind the last position; NULL in *out:
+ * it was not asked. */
+struct vm_answer;
+bool trace_chosen(struct trace *t, const struct vm_answer **out, struct error *err);
+/* No more is wanted ahead, and what was run so is nobody's. */
+void trace_end_ahead(struct trace *t);
 /* Executes ops of position trace_rows() up to and including op `last` (of the prelude or a
  * block), from where it stands. After the last block's last op the position counts as
  * computed. The tail's ops are never run ahead: trace_read computes them when asked. */

@@ -115,10 +115,17 @@ static bool add_page(struct trace *t, struct error *err)
     return true;
 }
 
+/* What is held already of that room: the ids and the lists of pages. */
+static size_t lists_bytes(const struct trace *t)
+{
+    size_t page = sizeof *t->kv_pages + sizeof *t->checkpoint_pages + sizeof *t->checkpoint_bytes;
+    return (size_t)t->room_ids * sizeof *t->ids + (size_t)t->room_pages * page;
+}
+
 /* Whether a page more leaves the room that looking at the sequence takes. */
 static bool has_room(const struct trace *t, int n)
 {
-    size_t budget = ledger_budget(t->ledger), held = ledger_total(t->ledger);
+    size_t budget = ledger_budget(t->ledger), held = ledger_total(t->ledger) - lists_bytes(t);
     return budget == 0 || held + trace_kv_page_bytes(t) + trace_checkpoint_page_bytes(t) +
                                   vm_room_bytes(t->model, n) <=
                               budget;
@@ -159,6 +166,14 @@ bool trace_reserve_pages(struct trace *t, int n, struct error *err)
                          "with checkpoints of as few layers as can be; %d do: --ctx %d",
                          n, mem_format(ledger_budget(t->ledger), budget), fit, fit);
     }
+    return true;
+}
+
+bool trace_fit_pages(struct trace *t, int n)
+{
+    while (t->n_pages * KV_PAGE < n)
+        if (has_too_many(t) || !has_room(t, n) || !add_page(t, NULL))
+            return false;
     return true;
 }
 

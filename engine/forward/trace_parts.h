@@ -18,6 +18,8 @@ int trace_nearest_kept(const struct trace *t, int layer);
 /* Pages for positions below n. Short of memory, less is kept (keep_less); if that does not do, the
  * error says how long a sequence fits. */
 bool trace_reserve_pages(struct trace *t, int n, struct error *err);
+/* The same, if it fits without more ado. */
+bool trace_fit_pages(struct trace *t, int n);
 /* Gives back all pages but the first `keep`. */
 void trace_drop_pages(struct trace *t, int keep);
 /* Copies rows of a frame's residual to (save) or from the checkpoints of a kept layer. */
@@ -33,6 +35,20 @@ struct vm_call trace_call(const struct trace *t, struct frame *f, int pos0, int 
 /* Brings the frame to the start of block `layer` (0 or a kept one): the prelude's values, and
  * the residual from its checkpoint. */
 bool trace_enter(struct trace *t, const struct vm_call *c, int layer, struct error *err);
+/* Runs blocks [first, layer), before which the frame stands, and keeps what they leave. */
+bool trace_run_blocks(struct trace *t, struct vm_call *c, int first, int layer, struct error *err);
+/* Whether so many positions are in the long regime. */
+bool trace_needs_long(const struct trace *t, int n);
+
+/* ---- running ahead (trace_ahead.c) ---- */
+
+/* Takes what was run of this position before its token was known as its pass. */
+bool trace_take_ahead(struct trace *t, int position);
+/* Behind the pass of the last position, which the frame has if nothing was run ahead of it: asks
+ * for what comes next, where that is wanted and can be. */
+void trace_go_ahead(struct trace *t, int position);
+/* Whether this position's pass has ended by asking for what is best behind it. */
+bool trace_asked(const struct trace *t, int position);
 
 /* ---- reading (trace_read.c) ---- */
 

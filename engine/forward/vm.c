@@ -25,66 +25,6 @@ static size_t view_floats(const struct op_view *v)
     return v->row_stride ? rows * v->row_stride : rows * (size_t)v->heads * (size_t)v->n_keys;
 }
 
-/* ---- what is measured instead of fetched ---- */
-
-/* Structs that the device keeps before they are told: an op's, some times, between these. */
-#define MEASURES_LEAST ((size_t)1 << 12)
-#define MEASURES_MOST  ((size_t)1 << 16)
-#define MEASURES_TIMES 16
-#define IN_FLOATS      (sizeof(struct measures) / sizeof(float))
-
-void vm_forget(struct vm *vm)
-{
-    vm->n_measures = 0;
-    vm->n_measured = 0;
-}
-
-bool vm_tell(struct vm *vm, const struct hooks *tap, struct error *err)
-{
-    if (vm->n_measured == 0)
-        return true;
-    size_t floats = vm->n_measures * IN_FLOATS;
-    bool ok = vm_renew_host(vm, &vm->host, &vm->host_room, floats, err);
-    if (ok)
-        vm->backend->read(vm->backend, vm->host, vm->measures, floats * sizeof(float));
-    const struct measures *all = (const void *)vm->host;
-    for (int i = 0; ok && i < vm->n_measured; i++)
-        ok = tap->measured(tap->context, &vm->measured[i].view, all + vm->measured[i].at, err);
-    vm_forget(vm);
-    return ok;
-}
-
-static bool measure(struct vm *vm, const struct vm_call *c, const struct op_view *v,
-                    struct error *err)
-{
-    int parts = v->heads > 1 ? v->heads : 1;
-    size_t n = (size_t)v->n * (size_t)parts;
-    size_t most = n * MEASURES_TIMES < MEASURES_LEAST  ? MEASURES_LEAST
-                  : n * MEASURES_TIMES < MEASURES_MOST ? n * MEASURES_TIMES
-                  : n < MEASURES_MOST                  ? MEASURES_MOST
-                                                       : n;
-    if ((vm->n_measures + n) * IN_FLOATS > vm->measures_room && !vm_tell(vm, c->tap, err))
-        return false;
-    if (vm->n_measured == vm->room_measured) {
-        int room = vm->room_measured ? 2 * vm->room_measured : 64;
-        struct vm_measured *p =
-            mem_resize(vm->ledger, MEM_SCRATCH, vm->measured, (size_t)room * sizeof *p, err);
-        if (!p)
-            return false;
-        vm->measured = p;
-        vm->room_measured = room;
-    }
-    /* Grown only while nothing is in it. */
-    if (vm->n_measures == 0 &&
-        !vm_renew(vm, &vm->measures, &vm->measures_room, most * IN_FLOATS, err))
-        return false;
-    vm->measured[vm->n_measured++] = (struct vm_measured){*v, vm->n_measures, parts};
-    vm->backend->measure(vm->backend, v->data, (int)n, (int)v->row_stride / parts,
-                         (struct measures *)(void *)vm->measures + vm->n_measures);
-    vm->n_measures += n;
-    return true;
-}
-
 /* What is written on a device is fetched for the hooks, and put back where a patch may have
  * changed it. */
 static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_view *written,
@@ -97,7 +37,7 @@ static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_v
         return true;
     if (b->device && v.row_stride && !patched(c, v.op) && c->tap->measured &&
         !(c->tap->whole && c->tap->whole[v.op]))
-        return measure(vm, c, &v, err);
+        return vm_note(vm, c->tap, &v, err);
     if (b->device) {
         if (!vm_renew_host(vm, &vm->host, &vm->host_room, floats, err))
             return false;
@@ -306,7 +246,10 @@ static bool execute(struct vm *vm, const struct vm_call *c, int i, struct error 
     announce(vm, c, i);
     switch (op->kind) {
     case OP_EMBED:
-        b->embed(b, &op->run.w, c->ids + c->pos0, c->n, op->f, out);
+        if (c->token)
+            b->embed_best(b, &op->run.w, c->token, op->f, out);
+        else
+            b->embed(b, &op->run.w, c->ids + c->pos0, c->n, op->f, out);
         break;
     case OP_POSITIONS:
         positions(vm, c, op, out);

@@ -27,8 +27,24 @@ struct frame {
 /* Rows that were measured, and not told yet. */
 struct vm_measured {
     struct op_view view;
-    size_t at; /* of its first in the device's buffer */
+    size_t at; /* of its first among the pass's measures */
     int parts; /* of a row */
+};
+
+/* What is best of a row of logits. */
+struct vm_answer {
+    struct best_row row;
+    struct best_entry best;
+};
+
+/* What a device tells of one pass. */
+struct vm_pass {
+    float *told;   /* the device's: a struct vm_answer, then struct measures */
+    size_t room;   /* floats */
+    void *fetched; /* the same, where the device brings it */
+    size_t fetched_bytes, n_measures;
+    struct vm_measured *measured;
+    int n_measured, room_measured;
 };
 
 struct vm {
@@ -40,11 +56,9 @@ struct vm {
     struct frame run;  /* of chunks and recomputations */
     float *host;       /* what hooks see of a device's memory */
     size_t host_room;
-    float *measures;                  /* a device's struct measures */
-    size_t measures_room, n_measures; /* floats; of the structs */
-    struct vm_measured *measured;
-    int n_measured, room_measured;
-    float *found; /* what a device tells of rows: vm_best, vm_measure */
+    struct vm_pass passes[2]; /* of two, one may be asked for before the other is looked at */
+    int pass;                 /* the one of what runs now */
+    float *found;             /* what a device tells of rows: vm_best, vm_measure */
     size_t found_room;
 };
 
@@ -53,7 +67,8 @@ struct vm_call {
     struct frame *frame;
     int from, to; /* ops, both included */
     int pos0, n;
-    const int32_t *ids; /* of the whole sequence */
+    const int32_t *ids;             /* of the whole sequence */
+    const struct best_entry *token; /* not NULL: of one row, the id, where the device has it */
     void *const *kv_pages;
     bool long_regime;
     const bool *need; /* [n_ops] or NULL: all but the lazy */
@@ -88,11 +103,29 @@ bool vm_reserve_work(struct vm *vm, int n, int n_keys, struct error *err);
 /* On a device the ops are only asked for: vm_sync waits, and tells what went wrong. */
 bool vm_run(struct vm *vm, const struct vm_call *c, struct error *err);
 bool vm_sync(struct vm *vm, struct error *err);
+
+/* ---- what a device tells of a pass (vm_pass.c) ---- */
+
+/* Has rows that an op wrote measured for the tap. */
+bool vm_note(struct vm *vm, const struct hooks *tap, const struct op_view *v, struct error *err);
+/* Makes room for so many measures of the pass that is to run: nothing is told before it ends. */
+bool vm_expect(struct vm *vm, size_t n, struct error *err);
 /* Tells the tap what was measured for it since the last time; waits for a device only if there is
  * any. tap may be NULL. */
 bool vm_tell(struct vm *vm, const struct hooks *tap, struct error *err);
 /* What a run that failed has measured is told nobody. */
 void vm_forget(struct vm *vm);
+/* Ends the pass, of one row, whose logits these are: asks for what is best of them, and for what
+ * was measured, and waits for neither. Takes a backend with `fetch`. */
+bool vm_ask(struct vm *vm, const float *logits, struct error *err);
+/* Where the device has the best token of a pass that ended so. */
+const struct best_entry *vm_token(const struct vm *vm, int pass);
+/* Waits for the answer; it is there until the next pass but one ends. NULL: the device failed. */
+const struct vm_answer *vm_answer(struct vm *vm, int pass, struct error *err);
+/* As vm_tell, of that pass. */
+bool vm_tell_pass(struct vm *vm, int pass, const struct hooks *tap, struct error *err);
+void vm_pass_fini(struct vm *vm, struct vm_pass *p);
+
 /* Has a device that can (backend.best) find what is best in rows of x[n, d] where they lie; what it
  * found, rows[n] and entries[n, k], stays until the vm is called again. */
 bool vm_best(struct vm *vm, const float *x, int n, int d, const int32_t *targets, int k,

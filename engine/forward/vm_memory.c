@@ -112,9 +112,8 @@ void vm_fini(struct vm *vm)
 {
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
     mem_free(vm->ledger, vm->host);
-    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->measures,
-              vm->measures_room * sizeof *vm->measures);
-    mem_free(vm->ledger, vm->measured);
+    for (int i = 0; i < 2; i++)
+        vm_pass_fini(vm, &vm->passes[i]);
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->found, vm->found_room * sizeof *vm->found);
     frame_fini(vm, &vm->live);
     frame_fini(vm, &vm->run);

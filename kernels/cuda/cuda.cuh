@@ -163,7 +163,8 @@ struct cuda {
     struct waiting waiting;
     struct queue *queue;
     unsigned *arrived; /* [ARRIVALS] of the parts of a query's heads, 0 between launches */
-    void *bounce;      /* pinned, what is read passes through it; NULL: there is none */
+    cudaEvent_t fetches[2];
+    void *bounce; /* pinned, what is read passes through it; NULL: there is none */
     struct brief_rows brief[BRIEF];
     int n_brief;
     struct brief_rows said; /* of what the next op writes */

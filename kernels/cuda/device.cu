@@ -15,6 +15,9 @@
  * which takes some tens of microseconds. */
 #define BOUNCE ((size_t)256 << 10)
 #define WHY    256
+/* Bytes that are fetched by a launch, and its threads. */
+#define FETCH_FEW     ((size_t)16 << 10)
+#define FETCH_THREADS 1024
 /* A residual's sum, its norm and the products of that are the most ops that join.cu puts in one
  * launch: so many come behind the first. */
 #define TOGETHER_OPS 7
@@ -141,6 +144,38 @@ static void device_copy(struct backend *b, void *to, const void *from, size_t by
                 "copying");
 }
 
+/* Few bytes: as a launch, which the next one follows sooner than a copy by the driver. */
+__global__ void fetch_kernel(uint32_t *to, const uint32_t *from, size_t words)
+{
+    for (size_t i = threadIdx.x; i < words; i += blockDim.x)
+        to[i] = from[i];
+}
+
+static void device_fetch(struct backend *b, int number, void *staged, const void *p, size_t bytes)
+{
+    struct cuda *c = cuda_of(b);
+    if (!ready(c))
+        return;
+    if (bytes <= FETCH_FEW) {
+        fetch_kernel<<<1, FETCH_THREADS, 0, c->stream>>>((uint32_t *)staged, (const uint32_t *)p,
+                                                         bytes / sizeof(uint32_t));
+        launched(c, "fetching");
+    } else {
+        cuda_ok(c, cudaMemcpyAsync(staged, p, bytes, cudaMemcpyDeviceToHost, c->stream),
+                "fetching");
+    }
+    cuda_ok(c, cudaEventRecord(c->fetches[number], c->stream), "fetching");
+}
+
+static bool device_fetched(struct backend *b, int number, char why[WHY])
+{
+    struct cuda *c = cuda_of(b);
+    if (!c->failed)
+        cuda_ok(c, cudaEventSynchronize(c->fetches[number]), "running");
+    snprintf(why, WHY, "%s", c->why);
+    return !c->failed;
+}
+
 static void device_memory(struct backend *b, size_t *available, size_t *total)
 {
     struct cuda *c = cuda_of(b);
@@ -173,6 +208,19 @@ static size_t device_workspace(struct backend *b, int n, int n_keys)
 }
 
 /* ---- lists of pages -------------------------------------------------------------------------- */
+
+/* A few more than before, as a launch: nobody waits for what is under way. */
+#define FEW_PAGES 32
+
+struct few_pages {
+    void *at[FEW_PAGES];
+};
+
+__global__ void list_kernel(void **to, struct few_pages pages, int n)
+{
+    if ((int)threadIdx.x < n)
+        to[threadIdx.x] = pages.at[threadIdx.x];
+}
 
 static void mirror_fini(struct mirror *m)
 {
@@ -222,10 +270,17 @@ void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
         return m->device;
     while (same < n && same < m->n && m->host[same] == pages[same])
         same++;
-    queue_flush(c); /* what is queued may read the list, and what the list was of */
+    if (same < m->n)
+        queue_flush(c); /* what is queued may read what is replaced */
     size_t bytes = (size_t)(n - same) * sizeof *pages;
     memcpy(m->host + same, pages + same, bytes);
     m->n = n;
+    if (n - same <= FEW_PAGES) {
+        struct few_pages few;
+        memcpy(few.at, pages + same, bytes);
+        list_kernel<<<1, FEW_PAGES, 0, c->stream>>>(m->device + same, few, n - same);
+        return launched(c, "listing the pages") ? m->device : NULL;
+    }
     if (!cuda_ok(c,
                  cudaMemcpyAsync(m->device + same, m->host + same, bytes, cudaMemcpyHostToDevice,
                                  c->stream),
@@ -237,24 +292,34 @@ void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static void device_close(struct backend *b)
+/* Gives back what there is. */
+static void release(struct cuda *c)
 {
-    struct cuda *c = cuda_of(b);
-    cudaSetDevice(c->device);
-    cudaStreamSynchronize(c->stream);
     for (int i = 0; i < MIRRORS; i++)
         mirror_fini(&c->mirrors[i]);
     cudaFree(c->arrived);
     queue_close(c);
     cudaFreeHost(c->bounce);
+    for (int i = 0; i < 2; i++)
+        if (c->fetches[i])
+            cudaEventDestroy(c->fetches[i]);
     if (c->blas)
         cublasDestroy(c->blas);
-    cudaStreamDestroy(c->stream);
+    if (c->stream)
+        cudaStreamDestroy(c->stream);
     cudaMemPool_t pool;
     if (c->pooled && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess)
         cudaMemPoolTrimTo(pool, 0);
     cudaGetLastError();
     free(c);
+}
+
+static void device_close(struct backend *b)
+{
+    struct cuda *c = cuda_of(b);
+    cudaSetDevice(c->device);
+    cudaStreamSynchronize(c->stream);
+    release(c);
 }
 
 /* The pool keeps what was freed, so that growing the cache page by page is cheap. */
@@ -319,6 +384,10 @@ static bool open_device(struct cuda *c, bool plain, char why[WHY])
                       "making a stream") &&
               blas_ok(c, cublasCreate(&c->blas), "opening cuBLAS") &&
               blas_ok(c, cublasSetStream(c->blas, c->stream), "opening cuBLAS") &&
+              cuda_ok(c, cudaEventCreateWithFlags(&c->fetches[0], cudaEventDisableTiming),
+                      "making an event") &&
+              cuda_ok(c, cudaEventCreateWithFlags(&c->fetches[1], cudaEventDisableTiming),
+                      "making an event") &&
               cuda_ok(c, cudaMalloc((void **)&c->arrived, arrivals), "allocating") &&
               cuda_ok(c, cudaMemsetAsync(c->arrived, 0, arrivals, c->stream), "allocating") &&
               queue_open(c);
@@ -360,6 +429,8 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     b->stage = device_stage;
     b->unstage = device_unstage;
     b->send = device_send;
+    b->fetch = device_fetch;
+    b->fetched = device_fetched;
     b->memory = device_memory;
     b->sync = device_sync;
     b->workspace_bytes = device_workspace;
@@ -375,14 +446,6 @@ extern "C" __attribute__((visibility("default"))) struct backend *midpass_backen
     top_ops(b);
     if (open_device(c, options && options->plain, why))
         return b;
-    cudaFree(c->arrived);
-    queue_close(c);
-    cudaFreeHost(c->bounce);
-    if (c->blas)
-        cublasDestroy(c->blas);
-    if (c->stream)
-        cudaStreamDestroy(c->stream);
-    cudaGetLastError();
-    free(c);
+    release(c);
     return NULL;
 }

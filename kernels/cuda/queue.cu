@@ -1,8 +1,10 @@
 /* queue.cu - stages of one row, collected until somebody wants to see what they have made: token.cu
  * then runs them as one launch. On GPUs before 9.0 each is launched as it comes.
  *
- * A row that is to be measured is measured while the stage behind the one that wrote it runs, if
- * that leaves it alone; else, and behind the last, while a stage of its own runs. */
+ * A row that is to be measured is measured while a stage behind the one that wrote it runs, the
+ * first that takes long, if those leave it alone; else, and behind the last, while a stage of its
+ * own runs.
+ */
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/query.cuh"
 #include "kernels/cuda/token.cuh"
@@ -10,7 +12,7 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#define FIRST_STAGES 12 /* of a token: the GPU has work while the others come */
+#define FIRST_STAGES 12 /* of a token, if the GPU is idle: it has work while the others come */
 #define NONE         (-1)
 #define MOST_SPANS   12   /* that a stage writes */
 #define MEASURED     4096 /* rows that may be measured at a time */
@@ -57,13 +59,15 @@ bool queue_measures_there(const struct cuda *c, const float *p, size_t floats)
 
 /* ---- stages ---------------------------------------------------------------------------------- */
 
-static struct stage *add_stage(struct queue *q, enum stage_kind kind)
+/* hosts: what was measured by nobody yet is measured while it runs. */
+static struct stage *add_stage(struct queue *q, enum stage_kind kind, bool hosts)
 {
     struct stage *s = &q->token.at[q->token.n++];
     s->kind = kind;
     s->first_measure = (short)q->hosted;
-    s->end_measure = (short)q->settled;
-    q->hosted = q->settled;
+    if (hosts)
+        q->hosted = q->settled;
+    s->end_measure = (short)q->hosted;
     return s;
 }
 
@@ -74,7 +78,7 @@ void queue_flush(struct cuda *c)
         return;
     struct token *t = &q->token;
     if (q->hosted < q->settled)
-        add_stage(q, STAGE_NOTHING); /* there is room for it: see push */
+        add_stage(q, STAGE_NOTHING, true); /* there is room for it: see push */
     if (t->n > 0 && !c->failed) {
         t->met = q->counters;
         t->begin = q->met;
@@ -102,13 +106,23 @@ void queue_measure_waiting(struct cuda *c)
         q->n_measures = q->settled;
 }
 
+/* Whether the GPU has something to do yet. */
+static bool at_work(struct cuda *c)
+{
+    cudaError_t e = cudaStreamQuery(c->stream);
+    if (e == cudaErrorNotReady)
+        cudaGetLastError(); /* that is no failure */
+    return e == cudaErrorNotReady;
+}
+
 /* A stage of this kind, with all that it writes, behind what has to be measured first. */
 static struct stage *push(struct cuda *c, enum stage_kind kind, const struct reach *written,
                           int n_written)
 {
     struct queue *q = c->queue;
     if (q->token.n + 3 > q->limit) { /* with one that only measures before it, and one behind */
-        queue_flush(c);
+        if (q->limit == STAGES || !at_work(c))
+            queue_flush(c);
         q->limit = STAGES;
     }
     bool apart = true;
@@ -116,8 +130,9 @@ static struct stage *push(struct cuda *c, enum stage_kind kind, const struct rea
         for (int k = 0; k < n_written; k++)
             apart = apart && !overlap(measured_at(q, i), written[k]);
     if (!apart)
-        add_stage(q, STAGE_NOTHING);
-    struct stage *s = add_stage(q, kind);
+        add_stage(q, STAGE_NOTHING, true);
+    /* Attention is over before a row is measured, and rows can wait. */
+    struct stage *s = add_stage(q, kind, kind != STAGE_ATTENTION);
     q->settled = q->n_measures; /* those that waited for this one wait for the next */
     return s;
 }

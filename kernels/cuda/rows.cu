@@ -3,7 +3,8 @@
 #include "kernels/cuda/turn.cuh"
 
 #define THREADS 256
-#define IDS     512 /* rows of an embedding that one launch takes along */
+#define ALONE   1024 /* of a row that waits for memory only, and is waited for */
+#define IDS     512  /* rows of an embedding that one launch takes along */
 
 static unsigned blocks_of(size_t count, int threads)
 {
@@ -37,8 +38,7 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
     struct cuda *c = cuda_of(b);
     int d = table->n_in;
     size_t stride = (size_t)table->out_stride;
-    /* A row alone waits for memory only, and is waited for. */
-    unsigned threads = n <= FEW_ROWS ? 1024 : THREADS;
+    unsigned threads = n <= FEW_ROWS ? ALONE : THREADS;
     struct ids some;
     for (int from = 0; from < n && ready(c); from += IDS) {
         unsigned rows = (unsigned)(n - from < IDS ? n - from : IDS);
@@ -56,6 +56,36 @@ static void embed(struct backend *b, const struct matrix *table, const int32_t *
                                                           scale, to, d);
         launched(c, "embed");
     }
+}
+
+/* One row, of the id that best() has left. */
+template <typename T>
+__global__ void embed_best_kernel(const T *table, size_t stride, const struct best_entry *entry,
+                                  float scale, float *out, int d)
+{
+    const T *row = table + (size_t)entry->at * stride;
+    for (int i = threadIdx.x; i < d; i += blockDim.x)
+        out[i] = scale * widen(row[i]);
+}
+
+static void embed_best(struct backend *b, const struct matrix *table,
+                       const struct best_entry *entry, float scale, float *out)
+{
+    struct cuda *c = cuda_of(b);
+    size_t stride = (size_t)table->out_stride;
+    int d = table->n_in;
+    if (!ready(c))
+        return;
+    if (table->dtype == DTYPE_F32)
+        embed_best_kernel<<<1, ALONE, 0, c->stream>>>((const float *)table->data, stride, entry,
+                                                      scale, out, d);
+    else if (table->dtype == DTYPE_F16)
+        embed_best_kernel<<<1, ALONE, 0, c->stream>>>((const __half *)table->data, stride, entry,
+                                                      scale, out, d);
+    else
+        embed_best_kernel<<<1, ALONE, 0, c->stream>>>((const bf16 *)table->data, stride, entry,
+                                                      scale, out, d);
+    launched(c, "embed");
 }
 
 /* ---- add, activate, gate --------------------------------------------------------------------- */
@@ -273,6 +303,7 @@ static void rope(struct backend *b, const float *x, const float *angles, int r,
 void rows_ops(struct backend *b)
 {
     b->embed = embed;
+    b->embed_best = embed_best;
     b->add = add;
     b->activate = activate;
     b->gate = gate;

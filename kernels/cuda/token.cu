@@ -32,7 +32,7 @@
 /* Bytes that are filled at a time: of the stage that the others are at work on, so many that the
  * memory is never idle; of later ones fewer, since requests that queue are what the other blocks
  * and the next row have to wait behind. */
-#define UNDER_WAY       (72 << 10)
+#define UNDER_WAY       (96 << 10)
 #define UNDER_WAY_LATER (24 << 10)
 
 #define DEALT 85 /* percent of a stage's units */

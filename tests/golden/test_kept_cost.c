@@ -122,7 +122,10 @@ static void squeeze(struct twin *t, int n)
     for (int i = 0; i < trace->n_pages; i++)
         others -= trace->checkpoint_bytes[i];
     assert_true(keep_less(&trace->sizes, &less));
-    ledger_set_budget(t->ledger, ledger_total(t->ledger) + vm_room_bytes(&t->model, n) +
+    /* The ids and the lists of pages are part of the room to look that is left. */
+    size_t lists = (size_t)trace->room_ids * sizeof(int32_t) +
+                   (size_t)trace->room_pages * (2 * sizeof(void *) + sizeof(size_t));
+    ledger_set_budget(t->ledger, ledger_total(t->ledger) - lists + vm_room_bytes(&t->model, n) +
                                      trace_kv_page_bytes(trace) + page - 1);
     int older = trace->n_pages;
     twin_must(trace_compute(trace, n, &t->err), t);

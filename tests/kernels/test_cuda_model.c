@@ -1,9 +1,11 @@
 /* test_cuda_model.c - whole models on the GPU, a token at a time and as one prompt: with every
- * value looked at, so that no two ops are launched together, and with none. The residuals and the
- * logits have the same bits. And attention's maps, beside the patterns.
+ * value looked at, so that no two ops are launched together, and with none; and with the device
+ * going on before its token is known. The residuals and the logits have the same bits. And
+ * attention's maps, beside the patterns.
  *
  * Scores and patterns are not looked at: attention in steps is other arithmetic than all at once.
  */
+#include "engine/analysis/top_read.h"
 #include "engine/forward/map.h"
 #include "engine/forward/trace.h"
 #include "tests/kernels/gpu.h"
@@ -12,6 +14,7 @@
 
 #define FOLDER "tests/golden/models"
 #define TOKENS 32 /* the context of the smallest of them */
+#define PROMPT 5  /* of them */
 
 static bool look(void *context, const struct op_view *v, struct error *err)
 {
@@ -113,6 +116,57 @@ static void map_of(const char *folder, struct ledger *ledger)
     model_close(&m);
 }
 
+/* Tokens chosen one after the other, [TOKENS, V + D] as run() has it. ahead: the device goes on
+ * with a token before the host has it. */
+static float *generate(const char *folder, bool ahead, int32_t ids[TOKENS], size_t *row,
+                       struct ledger *ledger)
+{
+    struct error err = {0};
+    struct model m;
+    struct trace t;
+    open_model(&m, &t, folder, ledger);
+    size_t V = (size_t)m.config.n_vocab, D = (size_t)m.config.d_model;
+    int logits = program_find(&m.program, SITE_LOGITS, 0);
+    int last = program_find(&m.program, SITE_RESID_POST, m.config.n_layers - 1);
+    *row = V + D;
+    float *found = mem_alloc_array(ledger, MEM_OTHER, TOKENS * *row, sizeof *found, &err);
+    assert_non_null(found);
+    int went = 0;
+    trace_truncate(&t, PROMPT, NULL);
+    t.ahead.wanted = ahead;
+    for (int n = PROMPT; n < TOKENS; n++) {
+        struct top_row best_row;
+        struct top_entry best;
+        if (!trace_compute(&t, n, &err) || !top_next(&t, logits, &best_row, &best, &err) ||
+            !trace_append(&t, &best.id, 1, NULL, &err))
+            fail_msg("%s: %s", folder, err.text);
+        went += t.ahead.run > 0;
+    }
+    assert_true(ahead ? went > TOKENS / 2 : went == 0);
+    trace_end_ahead(&t);
+    for (int n = 0; n < TOKENS; n++)
+        if (!trace_compute(&t, TOKENS, &err) ||
+            !trace_read(&t, logits, n, 1, 0, 0, 0, found + (size_t)n * *row, &err) ||
+            !trace_read(&t, last, n, 1, 0, 0, 0, found + (size_t)n * *row + V, &err))
+            fail_msg("%s: %s", folder, err.text);
+    memcpy(ids, t.ids, TOKENS * sizeof *ids);
+    trace_close(&t);
+    model_close(&m);
+    return found;
+}
+
+static void same_bits_ahead_of(const char *folder, struct ledger *ledger)
+{
+    int32_t ids[2][TOKENS];
+    size_t row;
+    float *waiting = generate(folder, false, ids[0], &row, ledger);
+    float *ahead = generate(folder, true, ids[1], &row, ledger);
+    assert_memory_equal(ids[0], ids[1], sizeof ids[0]);
+    expect_same(folder, gpu, ahead, waiting, TOKENS * row);
+    mem_free(ledger, waiting);
+    mem_free(ledger, ahead);
+}
+
 static void each_model(void (*test)(const char *folder, struct ledger *ledger))
 {
     DIR *d = opendir(FOLDER);
@@ -139,6 +193,12 @@ static void same_bits_when_looked_at(void **state)
     each_model(same_bits_of);
 }
 
+static void same_bits_when_run_ahead(void **state)
+{
+    NEEDS_GPU();
+    each_model(same_bits_ahead_of);
+}
+
 static void maps_are_of_the_patterns(void **state)
 {
     NEEDS_GPU();
@@ -148,6 +208,7 @@ static void maps_are_of_the_patterns(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(same_bits_when_looked_at),
+                                       cmocka_unit_test(same_bits_when_run_ahead),
                                        cmocka_unit_test(maps_are_of_the_patterns)};
     int failed = cmocka_run_group_tests_name("CUDA: models, f32", tests, open_f32, close_both);
     return failed + cmocka_run_group_tests_name("CUDA: models, bf16", tests, open_bf16, close_both);

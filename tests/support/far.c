@@ -18,6 +18,8 @@ struct block {
 };
 
 static struct backend *near; /* the CPU */
+static long n_reads;
+static size_t bytes_read;
 static struct backend far;
 static char *arena;
 static struct block blocks[BLOCKS]; /* in the order of their places */
@@ -114,6 +116,12 @@ static struct sent {
 } sent[SENT];
 static int n_sent;
 
+/* What was fetched, as it was then: it arrives when it is waited for. */
+static struct fetch {
+    void *to, *copy;
+    size_t bytes;
+} fetches[2];
+
 static void *far_stage(struct backend *b, size_t bytes)
 {
     (void)b;
@@ -123,8 +131,11 @@ static void *far_stage(struct backend *b, size_t bytes)
 static void far_unstage(struct backend *b, void *p)
 {
     (void)b;
-    if (n_sent > 0) {
-        fputs("far: memory is given back that is still read\n", stderr);
+    bool fetching = false;
+    for (int i = 0; i < 2; i++)
+        fetching = fetching || (fetches[i].copy && fetches[i].to == p);
+    if (n_sent > 0 || fetching) {
+        fputs("far: memory is given back that is still in use\n", stderr);
         abort();
     }
     free(p);
@@ -140,6 +151,14 @@ static void far_send(struct backend *b, void *p, const void *staged, size_t byte
     sent[n_sent++] = (struct sent){p, staged, bytes};
 }
 
+static void arrive(struct fetch *f)
+{
+    if (f->copy)
+        memcpy(f->to, f->copy, f->bytes);
+    free(f->copy);
+    f->copy = NULL;
+}
+
 static bool far_sync(struct backend *b, char why[256])
 {
     (void)b;
@@ -148,6 +167,32 @@ static bool far_sync(struct backend *b, char why[256])
         memcpy(sent[i].to, sent[i].from, sent[i].bytes);
     leave();
     n_sent = 0;
+    for (int i = 0; i < 2; i++)
+        arrive(&fetches[i]);
+    why[0] = '\0';
+    return true;
+}
+
+static void far_fetch(struct backend *b, int number, void *staged, const void *p, size_t bytes)
+{
+    struct fetch *f = &fetches[number];
+    (void)b;
+    arrive(f);
+    n_reads++;
+    bytes_read += bytes;
+    *f = (struct fetch){staged, malloc(bytes), bytes};
+    if (!f->copy)
+        abort();
+    enter();
+    memcpy(f->copy, p, bytes);
+    leave();
+    memset(staged, 0xff, bytes);
+}
+
+static bool far_fetched(struct backend *b, int number, char why[256])
+{
+    (void)b;
+    arrive(&fetches[number]);
     why[0] = '\0';
     return true;
 }
@@ -185,9 +230,6 @@ static size_t far_kv_bytes(struct backend *b, int n_kv_heads, int d_head)
         near->name(near, __VA_ARGS__);                                                             \
         leave();                                                                                   \
     }
-
-static long n_reads;
-static size_t bytes_read;
 
 static void far_read(struct backend *b, void *host, const void *p, size_t bytes)
 {
@@ -347,13 +389,30 @@ static size_t far_best_workspace(struct backend *b, int n, int d, int k)
     return (size_t)n * (size_t)(k + 1) * 64 + (size_t)d;
 }
 
+static long n_chosen;
+
+long far_chosen(void)
+{
+    return n_chosen;
+}
+
+static void far_embed_best(struct backend *b, const struct matrix *table,
+                           const struct best_entry *entry, float scale, float *out)
+{
+    n_chosen++;
+    enter();
+    int32_t id = entry->at;
+    leave();
+    far_embed(b, table, &id, 1, scale, out);
+}
+
 struct backend *far_open(int n_threads)
 {
     char why[256];
     struct backend_options options = {.n_threads = n_threads};
     n_blocks = n_sent = 0;
     unguarded = false;
-    n_reads = n_attends = rows_attended = 0;
+    n_reads = n_attends = rows_attended = n_chosen = 0;
     top = bytes_read = 0;
     arena = mmap(NULL, ARENA, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     near = arena == MAP_FAILED ? NULL : backend_open("cpu", &options, why);
@@ -399,5 +458,8 @@ struct backend *far_open(int n_threads)
     far.probabilities = far_probabilities;
     far.best = far_best;
     far.best_workspace = far_best_workspace;
+    far.embed_best = far_embed_best;
+    far.fetch = far_fetch;
+    far.fetched = far_fetched;
     return &far;
 }

@@ -21,6 +21,8 @@ void far_round(void);
 void far_unguard(void);
 /* What was read of its memory since it was opened: how often, and bytes. */
 void far_count(long *reads, size_t *bytes);
+/* How many tokens it has embedded that it had found itself. */
+long far_chosen(void);
 /* How often attention ran since then, and for how many rows. */
 void far_attended(long *calls, long *rows);
 
