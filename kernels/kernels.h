@@ -41,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KERNELS_VERSION 7 /* a plug-in of another version is refused */
+#define KERNELS_VERSION 8 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
 #define DOT_RUN   1024
@@ -271,25 +271,28 @@ struct backend {
      *            s from 0 to S-1 with 0 for what is not visible. A row with no finite
      *            score gives NaN.
      *   mix      z[n, heads, h] = a mix over s of pattern[s] * value[s]; rows of z are
-     *            z_stride floats apart. */
+     *            z_stride floats apart.
+     * Of a device, where sums is not NULL, softmax and attend also leave the logarithm of the sum
+     * of e^score of each row there, [n, heads]: a weight is e^(score - sum). */
     void (*scores)(struct backend *b, const struct attention *a, const struct kv_view *kv,
                    const float *q, int pos0, int n, int head0, int heads, float *out);
     void (*softmax)(struct backend *b, const struct attention *a, const float *scores, int pos0,
-                    int n, int heads, float *out);
+                    int n, int heads, float *out, float *sums);
     void (*mix)(struct backend *b, const struct attention *a, const struct kv_view *kv,
                 const float *pattern, int pos0, int n, int head0, int heads, float *z,
                 size_t z_stride);
     /* scores, softmax, mix for all heads: z[n, H, h], no pattern kept. */
     void (*attend)(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                   const float *q, int pos0, int n, float *z, struct workspace work);
+                   const float *q, int pos0, int n, float *z, float *sums, struct workspace work);
 
     /* The patterns' largest weights: cells[heads, rows, columns] of heads head0 .. become the
      * larger of what they are and of the weights of queries pos0 .. pos0+n-1, all of them in
      * m's [q0, q1), at the keys in its [k0, k1) that they see. A cell of -inf has none yet; a NaN
-     * stays. No row of a pattern is kept. On the CPU a weight has softmax's bits. */
+     * stays. No row of a pattern is kept. On the CPU a weight has softmax's bits. sums[n, H], of a
+     * device: what attend or softmax has left of these rows. */
     void (*map)(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                const float *q, int pos0, int n, int head0, int heads, const struct map_region *m,
-                float *cells, struct workspace work);
+                const float *q, const float *sums, int pos0, int n, int head0, int heads,
+                const struct map_region *m, float *cells, struct workspace work);
     /* Scratch for that. */
     size_t (*map_workspace)(struct backend *b, const struct attention *a, int n, int n_keys,
                             int heads);

@@ -10,6 +10,7 @@ struct keep_sizes keep_sizes(const struct model *m)
     return (struct keep_sizes){.n_layers = m->config.n_layers,
                                .d = m->config.d_model,
                                .z = m->config.n_heads * m->config.d_head,
+                               .sums = m->backend->device ? m->config.n_heads : 0,
                                .z_dtype = low ? DTYPE_BF16 : DTYPE_F32};
 }
 
@@ -35,6 +36,17 @@ static size_t attention_bytes(const struct keep_sizes *s)
     return KV_PAGE * (size_t)s->z * dtype_size(s->z_dtype);
 }
 
+/* Of a layer. */
+static size_t sums_bytes(const struct keep_sizes *s)
+{
+    return KV_PAGE * (size_t)s->sums * sizeof(float);
+}
+
+size_t keep_sums_at(const struct keep_sizes *s, int layer)
+{
+    return (size_t)layer * sums_bytes(s);
+}
+
 static size_t residuals(const struct keep_sizes *s, struct keep k)
 {
     return (size_t)((s->n_layers - 1) / k.stride + 1);
@@ -43,20 +55,22 @@ static size_t residuals(const struct keep_sizes *s, struct keep k)
 size_t keep_residual_at(const struct keep_sizes *s, struct keep k, int layer)
 {
     size_t before = layer == s->n_layers ? residuals(s, k) - 1 : (size_t)(layer / k.stride - 1);
-    return before * residual_bytes(s);
+    return keep_sums_at(s, s->n_layers) + before * residual_bytes(s);
 }
 
 size_t keep_attention_at(const struct keep_sizes *s, struct keep k, int layer)
 {
     /* Of the layers below, those that have a residual in front of the next one have no z. */
     size_t before = (size_t)(layer - layer / k.stride);
-    return residuals(s, k) * residual_bytes(s) + before * attention_bytes(s);
+    return keep_sums_at(s, s->n_layers) + residuals(s, k) * residual_bytes(s) +
+           before * attention_bytes(s);
 }
 
 size_t keep_bytes(const struct keep_sizes *s, struct keep k)
 {
     size_t kept = residuals(s, k), between = (size_t)s->n_layers - kept;
-    return kept * residual_bytes(s) + (k.attention ? between * attention_bytes(s) : 0);
+    return keep_sums_at(s, s->n_layers) + kept * residual_bytes(s) +
+           (k.attention ? between * attention_bytes(s) : 0);
 }
 
 /* ---- less of it ---- */

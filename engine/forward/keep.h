@@ -5,9 +5,12 @@
  * which goes through all keys. Where z, attention's output, is kept of them too, it is loaded in
  * its place, and no key is looked at.
  *
- * A page of KV_PAGE positions holds the kept residuals in the layers' order, float32, then the kept
- * z. A bfloat16 device keeps z as bfloat16, which is what W_O is multiplied with there: attn_out,
- * and all behind it, has the run's bits. hook_z itself was float32.
+ * On a device also the logarithm of each attention row's sum, of every layer: a map of the pattern
+ * is then one look at the keys.
+ *
+ * A page of KV_PAGE positions holds those sums and the kept residuals, each in the layers' order,
+ * float32, then the kept z. A bfloat16 device keeps z as bfloat16, which is what W_O is multiplied
+ * with there: attn_out, and all behind it, has the run's bits. hook_z itself was float32.
  */
 #ifndef MIDPASS_KEEP_H
 #define MIDPASS_KEEP_H
@@ -25,6 +28,7 @@ struct keep_sizes {
     int n_layers;
     int d, z; /* floats a row of the residual, and of z */
     enum dtype z_dtype;
+    int sums; /* floats a row of a layer's: its heads, or 0 */
 };
 
 struct keep_sizes keep_sizes(const struct model *m);
@@ -34,6 +38,7 @@ bool keep_residual(const struct keep_sizes *s, struct keep k, int layer);
 /* Whether z of a layer is. */
 bool keep_attention(const struct keep_sizes *s, struct keep k, int layer);
 /* Where they are in a page, of a layer that is kept. */
+size_t keep_sums_at(const struct keep_sizes *s, int layer);
 size_t keep_residual_at(const struct keep_sizes *s, struct keep k, int layer);
 size_t keep_attention_at(const struct keep_sizes *s, struct keep k, int layer);
 /* Bytes of a page. */

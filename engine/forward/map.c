@@ -186,6 +186,13 @@ static bool bring_queries(struct map *m, int pos0, int n, bool *need, struct vm_
     return vm_run(m->trace->vm, c, err);
 }
 
+/* Of n rows' sums of all heads, as a device keeps them; the scratch behind them is aligned. */
+static size_t sums_bytes(const struct map *m, int n)
+{
+    size_t bytes = (size_t)n * (size_t)m->trace->sizes.sums * sizeof(float);
+    return (bytes + 63) / 64 * 64;
+}
+
 /* Queries next .. next + n, all heads. */
 static bool pool_queries(struct map *m, int n, struct error *err)
 {
@@ -195,21 +202,25 @@ static bool pool_queries(struct map *m, int n, struct error *err)
     const struct op *op = &p->ops[program_find(p, SITE_ATTN_SCORES, m->layer)];
     struct vm_call c;
     bool *need = mem_alloc_array(t->ledger, MEM_SCRATCH, (size_t)p->n_ops, sizeof *need, err);
-    bool ok =
-        need && bring_queries(m, m->next, n, need, &c, err) &&
-        reserve_work(m, b->map_workspace(b, &op->attention, n, m->next + n, m->n_heads), err) &&
-        reserve_far(m, err);
+    size_t scratch = b->map_workspace(b, &op->attention, n, m->next + n, m->n_heads);
+    bool ok = need && bring_queries(m, m->next, n, need, &c, err) &&
+              reserve_work(m, sums_bytes(m, n) + scratch, err) && reserve_far(m, err);
     mem_free(t->ledger, need);
     if (!ok)
         return false;
     struct kv_view kv = vm_kv(t->model, b, t->kv_pages, m->layer);
     const float *q = vm_slot(t->vm, c.frame, op->in[0]);
+    struct workspace work = {(char *)m->work.data + sums_bytes(m, n), scratch};
+    float *sums = t->sizes.sums > 0 ? m->work.data : NULL;
+    if (sums)
+        b->rows_load(b, t->checkpoint_pages, keep_sums_at(&t->sizes, m->layer), DTYPE_F32,
+                     t->sizes.sums, m->next, n, sums);
     for (int i = 0, run; i < m->n_heads; i += run) {
         run = 1;
         while (i + run < m->n_heads && m->heads[i + run] == m->heads[i] + run)
             run++;
-        b->map(b, &op->attention, &kv, q, m->next, n, m->heads[i], run, &m->region,
-               (m->far ? m->far : m->cells) + (size_t)i * cells_each(m), m->work);
+        b->map(b, &op->attention, &kv, q, sums, m->next, n, m->heads[i], run, &m->region,
+               (m->far ? m->far : m->cells) + (size_t)i * cells_each(m), work);
     }
     return true;
 }

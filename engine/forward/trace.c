@@ -250,6 +250,7 @@ static bool compute_rows(struct trace *t, int pos0, int rows, int layer, struct 
     struct vm_call c = trace_call(t, f, pos0, rows);
     c.tap = t->observer.written ? &t->observer : NULL;
     c.save = trace_save_z;
+    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
     c.context = t;
     vm_forget(t->vm);
     if (!trace_enter(t, &c, first, err) || !trace_run_blocks(t, &c, first, layer, err))
@@ -369,6 +370,7 @@ bool trace_step(struct trace *t, int last, struct error *err)
         return false;
     struct vm_call c = trace_call(t, &t->vm->live, pos, 1);
     c.save = trace_save_z;
+    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
     c.context = t;
     if (t->pc == 0)
         c.frame->result_patched = false;

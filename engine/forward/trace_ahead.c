@@ -61,6 +61,7 @@ static bool run(struct trace *t, int position, const struct best_entry *token, s
     c.token = token;
     c.tap = t->observer.written ? &t->observer : NULL;
     c.save = trace_save_z;
+    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
     c.context = t;
     return trace_enter(t, &c, 0, err) && trace_run_blocks(t, &c, 0, trace_layers(t), err) &&
            ask(t, position, err);

@@ -206,3 +206,10 @@ void trace_load_z(void *context, int layer, int pos0, int n, float *z)
     b->rows_load(b, t->checkpoint_pages, keep_attention_at(&t->sizes, t->keep, layer),
                  t->sizes.z_dtype, t->sizes.z, pos0, n, z);
 }
+
+void trace_save_sums(void *context, int layer, int pos0, int n, const float *sums)
+{
+    const struct trace *t = context;
+    t->backend->rows_save(t->backend, t->checkpoint_pages, keep_sums_at(&t->sizes, layer),
+                          DTYPE_F32, t->sizes.sums, pos0, n, sums);
+}

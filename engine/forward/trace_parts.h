@@ -26,6 +26,8 @@ void trace_drop_pages(struct trace *t, int keep);
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save);
 /* The same of z, for the vm to call: see vm_call. Saved only where the pages have it. */
 void trace_save_z(void *context, int layer, int pos0, int n, const float *z);
+/* And of the sums of attention's rows. */
+void trace_save_sums(void *context, int layer, int pos0, int n, const float *sums);
 void trace_load_z(void *context, int layer, int pos0, int n, float *z);
 
 /* ---- running (trace.c) ---- */

@@ -56,7 +56,7 @@ static bool call_hooks(struct vm *vm, const struct vm_call *c, const struct op_v
 /* Scores, softmax and mix where one of them is looked at, or the stretch starts or ends
  * between them: in tiles of rows. i is the first of them to run. */
 static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int last,
-                            const struct kv_view *kv, struct error *err)
+                            const struct kv_view *kv, float *sums, struct error *err)
 {
     struct backend *b = vm->backend;
     const struct program *p = &vm->model->program;
@@ -98,7 +98,8 @@ static bool attention_tiles(struct vm *vm, const struct vm_call *c, int i, int l
         }
         v.op = first + 1;
         if (i <= first + 1 && last >= first + 1) {
-            b->softmax(b, a, wide, pos, n, heads, wide);
+            b->softmax(b, a, wide, pos, n, heads, wide,
+                       sums ? sums + (size_t)r * (size_t)heads : NULL);
             if (!call_hooks(vm, c, &v, err))
                 return false;
         }
@@ -327,18 +328,25 @@ static int attention(struct vm *vm, const struct vm_call *c, int i, struct error
      * (program_place). */
     bool own = vm->backend->device && vm->backend->exact && last == first + 2 &&
                !patched(c, first) && !patched(c, first + 1);
+    bool summed = c->sums && i <= first + 1 && last >= first + 1; /* all heads are run then */
+    size_t heads = (size_t)op->attention.n_heads;
+    if (summed && !vm_renew(vm, &vm->sums, &vm->sums_room, (size_t)c->n * heads, err))
+        return -1;
+    float *sums = summed ? vm->sums : NULL;
     if (last == first + 2)
         announce(vm, c, last);
     if (own ? looked && i <= first + 1 : !attends) {
         widen(vm, c, vm->model->program.ops[first].in[0]); /* tiles begin within the rows */
-        if (!attention_tiles(vm, c, i, own ? first + 1 : last, &kv, err))
+        if (!attention_tiles(vm, c, i, own ? first + 1 : last, &kv, own ? NULL : sums, err))
             return -1;
     }
     if (own || attends)
         vm->backend->attend(vm->backend, &op->attention, &kv,
                             vm_slot(vm, c->frame, vm->model->program.ops[first].in[0]), c->pos0,
-                            c->n, vm_slot(vm, c->frame, vm->model->program.ops[last].out),
+                            c->n, vm_slot(vm, c->frame, vm->model->program.ops[last].out), sums,
                             vm->work);
+    if (summed)
+        c->sums(c->context, op->layer, c->pos0, c->n, sums);
     return last;
 }
 

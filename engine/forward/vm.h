@@ -54,7 +54,9 @@ struct vm {
     struct workspace work;
     struct frame live; /* of the token being stepped: one row */
     struct frame run;  /* of chunks and recomputations */
-    float *host;       /* what hooks see of a device's memory */
+    float *sums;       /* of attention's rows, [n, H] */
+    size_t sums_room;
+    float *host; /* what hooks see of a device's memory */
     size_t host_room;
     struct vm_pass passes[2]; /* of two, one may be asked for before the other is looked at */
     int pass;                 /* the one of what runs now */
@@ -76,6 +78,7 @@ struct vm_call {
     int given;
     void (*load)(void *context, int layer, int pos0, int n, float *z);
     void (*save)(void *context, int layer, int pos0, int n, const float *z); /* told z, or NULL */
+    void (*sums)(void *context, int layer, int pos0, int n, const float *sums); /* and the sums */
     void *context;
     int head0, heads; /* of scores and softmax, where the stretch ends at one; 0: all */
     bool again;       /* these rows were run before, and only somebody looks: see op_view */

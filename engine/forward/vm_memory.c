@@ -87,7 +87,8 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
     size_t frame = m->program.frame_width * (size_t)n;
     if (frame < m->program.tail_width)
         frame = m->program.tail_width;
-    return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
+    size_t sums = b->device ? (size_t)m->config.n_heads * (size_t)n : 0;
+    return (frame + sums) * sizeof(float) + b->workspace_bytes(b, n, n_keys);
 }
 
 size_t vm_room_bytes(const struct model *m, int n_keys)
@@ -111,6 +112,7 @@ void frame_fini(struct vm *vm, struct frame *f)
 void vm_fini(struct vm *vm)
 {
     room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->work.data, vm->work.bytes);
+    room_free(vm->ledger, vm->backend, MEM_SCRATCH, vm->sums, vm->sums_room * sizeof *vm->sums);
     mem_free(vm->ledger, vm->host);
     for (int i = 0; i < 2; i++)
         vm_pass_fini(vm, &vm->passes[i]);

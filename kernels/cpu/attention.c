@@ -139,8 +139,9 @@ void cpu_scores(struct backend *b, const struct attention *a, const struct kv_vi
 }
 
 void cpu_softmax(struct backend *b, const struct attention *a, const float *scores, int pos0, int n,
-                 int heads, float *out)
+                 int heads, float *out, float *sums)
 {
+    (void)sums;
     const struct cpu_ops *ops = cpu_ops_of(b);
     size_t keys = (size_t)pos0 + (size_t)n, rows = (size_t)heads * (size_t)n;
     int pieces = cpu_pieces(b, rows, keys * 4);
@@ -199,8 +200,9 @@ static struct attend_tile tile_of_group(const struct attention *a, const struct 
 }
 
 void cpu_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                const float *q, int pos0, int n, float *z, struct workspace work)
+                const float *q, int pos0, int n, float *z, float *sums, struct workspace work)
 {
+    (void)sums;
     const struct cpu_ops *ops = cpu_ops_of(b);
     if (n <= 0)
         return;
@@ -280,9 +282,10 @@ static void merge_row(const struct map_region *m, const float *p, int first, int
 }
 
 void cpu_map(struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
-             int pos0, int n, int head0, int heads, const struct map_region *m, float *cells,
-             struct workspace work)
+             const float *sums, int pos0, int n, int head0, int heads, const struct map_region *m,
+             float *cells, struct workspace work)
 {
+    (void)sums;
     const struct cpu_ops *ops = cpu_ops_of(b);
     size_t pitch = row_pitch(pos0 + n), h = (size_t)a->d_head;
     size_t columns = (size_t)m->columns;

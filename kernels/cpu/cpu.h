@@ -93,18 +93,18 @@ void cpu_kv_store(struct backend *b, const struct kv_view *kv, int pos0, int n, 
 void cpu_scores(struct backend *b, const struct attention *a, const struct kv_view *kv,
                 const float *q, int pos0, int n, int head0, int heads, float *out);
 void cpu_softmax(struct backend *b, const struct attention *a, const float *scores, int pos0, int n,
-                 int heads, float *out);
+                 int heads, float *out, float *sums);
 void cpu_mix(struct backend *b, const struct attention *a, const struct kv_view *kv,
              const float *pattern, int pos0, int n, int head0, int heads, float *z,
              size_t z_stride);
 void cpu_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                const float *q, int pos0, int n, float *z, struct workspace work);
+                const float *q, int pos0, int n, float *z, float *sums, struct workspace work);
 
 size_t cpu_map_workspace(struct backend *b, const struct attention *a, int n, int n_keys,
                          int heads);
 void cpu_map(struct backend *b, const struct attention *a, const struct kv_view *kv, const float *q,
-             int pos0, int n, int head0, int heads, const struct map_region *m, float *cells,
-             struct workspace work);
+             const float *sums, int pos0, int n, int head0, int heads, const struct map_region *m,
+             float *cells, struct workspace work);
 
 /* Element (o, 0) of a matrix. */
 static inline const void *matrix_row(const struct matrix *w, int o)

@@ -5,12 +5,14 @@
 
 /* Queries that no tile takes. How the keys of a few are split depends on how many they are. */
 static void attend_each(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                        const float *q, int pos0, int n, float *z, struct workspace work)
+                        const float *q, int pos0, int n, float *z, float *sums,
+                        struct workspace work)
 {
     size_t width = (size_t)a->n_heads * (size_t)a->d_head;
     int some = c->b.exact ? 1 : n;
     for (int i = 0; i < n; i += some)
-        attend_few(c, a, kv, q + (size_t)i * width, pos0 + i, some, z + (size_t)i * width, work);
+        attend_few(c, a, kv, q + (size_t)i * width, pos0 + i, some, z + (size_t)i * width,
+                   sums ? sums + (size_t)i * (size_t)a->n_heads : NULL, work);
 }
 
 /* ---- one query ------------------------------------------------------------------------------- */
@@ -42,7 +44,7 @@ static int splits_of(const struct cuda *c, int heads, int keys)
 }
 
 static void attend_one(struct cuda *c, const struct attention *a, const struct kv_view *view,
-                       const float *q, int pos, float *z, struct workspace work)
+                       const float *q, int pos, float *z, float *sums, struct workspace work)
 {
     struct attention_stage s = {*a};
     struct turn_job turn;
@@ -65,6 +67,7 @@ static void attend_one(struct cuda *c, const struct attention *a, const struct k
     if (c->failed || !kv_on_device(c, view, pos + 1, &s.kv))
         return;
     s.z = z;
+    s.sums = sums;
     s.partial = (float *)work.data;
     s.arrived = c->arrived;
     s.pos = pos;
@@ -85,13 +88,13 @@ bool on_tensor_cores(const struct backend *b, const struct attention *a)
 }
 
 static void attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                   const float *q, int pos0, int n, float *z, struct workspace work)
+                   const float *q, int pos0, int n, float *z, float *sums, struct workspace work)
 {
     struct cuda *c = cuda_of(b);
-    struct flash f = {*a, {}, q, z, pos0, n};
+    struct flash f = {*a, {}, q, z, pos0, n, NULL, NULL, sums};
     bool tiled = (b->exact || n > FEW_ROWS) && a->d_head <= WIDEST_TILE;
     if (n == 1 && takes_one(c, a, kv, pos0)) {
-        attend_one(c, a, kv, q, pos0, z, work);
+        attend_one(c, a, kv, q, pos0, z, sums, work);
         return;
     }
     if (!ready(c) || n <= 0 || !kv_on_device(c, kv, pos0 + n, &f.kv))
@@ -107,7 +110,7 @@ static void attend(struct backend *b, const struct attention *a, const struct kv
     if (tiled)
         attend_tiles(c, &f);
     else
-        attend_each(c, a, &f.kv, q, pos0, n, z, work);
+        attend_each(c, a, &f.kv, q, pos0, n, z, sums, work);
 }
 
 void attention_ops(struct backend *b)

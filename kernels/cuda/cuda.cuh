@@ -107,6 +107,7 @@ struct flash {
     int pos0, n;
     const bf16 *low_q; /* on the tensor cores, instead of q; or NULL */
     bf16 *low_z;       /* and instead of z */
+    float *sums;       /* [n, H], see backend.attend; or NULL */
 };
 
 /* What leads to one query's attention: queries, then keys rotated; keys and values stored. */
@@ -230,7 +231,7 @@ void queue_close(struct cuda *c);
 void queue_norm(struct cuda *c, const struct norm_job *j);
 void queue_products(struct cuda *c, const struct product_job *j);
 void queue_attention(struct cuda *c, const struct attention_stage *s);
-/* Whether the row, z of the attention that was queued last, is kept there with it. */
+/* Whether the row, z or the sums of the attention that was queued last, is kept there with it. */
 bool queue_save(struct cuda *c, const float *rows, int width, void *to, enum dtype kept);
 /* Whether the rows are measured with what is queued; if not, nobody has taken them. */
 bool queue_measure(struct cuda *c, const struct measure_job *j);
@@ -300,7 +301,7 @@ bool kv_on_device(struct cuda *c, const struct kv_view *kv, int n_keys, struct k
 
 /* A few queries over many keys (decode.cu). z: [n, H, h]. */
 void attend_few(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                const float *q, int pos0, int n, float *z, struct workspace work);
+                const float *q, int pos0, int n, float *z, float *sums, struct workspace work);
 /* Many queries, in tiles: float32 (flash.cu); bfloat16 (flash_bf16.cu); and that on Hopper, for
  * heads of 64, 96 and 128 (flash_wgmma.cu). False: not for this device, or not built for it. */
 void attend_tiles(struct cuda *c, const struct flash *f);

@@ -23,7 +23,8 @@ struct decode {
     struct attention a;
     struct kv_pages kv;
     const float *q;
-    float *z, *partial; /* partial: [n, H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
+    float *z, *sums,
+        *partial; /* partial: [n, H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
     int pos0, splits;
 };
 
@@ -143,6 +144,8 @@ __global__ void __launch_bounds__(THREADS) decode_kernel(struct decode d)
         if (r < heads && d.splits > 1 && tid == 0) {
             partial[h] = most[r];
             partial[h + 1] = sum[r];
+        } else if (r < heads && d.sums && tid == 0) {
+            d.sums[place] = most[r] + logf(sum[r]);
         }
         __syncthreads();
     }
@@ -159,6 +162,8 @@ __global__ void combine_kernel(struct decode d)
     float base = most == -INFINITY ? 0.0f : most;
     for (int s = 0; s < d.splits; s++)
         sum = fmaf(partial[s * (h + 2) + h + 1], expf(partial[s * (h + 2) + h] - base), sum);
+    if (d.sums && threadIdx.x == 0)
+        d.sums[place] = most + logf(sum);
     for (int i = threadIdx.x; i < h; i += blockDim.x) {
         float total = 0;
         for (int s = 0; s < d.splits; s++)
@@ -213,9 +218,9 @@ static int splits_of(const struct cuda *c, const struct attention *a, int pos0, 
 }
 
 void attend_few(struct cuda *c, const struct attention *a, const struct kv_pages *kv,
-                const float *q, int pos0, int n, float *z, struct workspace work)
+                const float *q, int pos0, int n, float *z, float *sums, struct workspace work)
 {
-    struct decode d = {*a, *kv, q, z, (float *)work.data, pos0, splits_of(c, a, pos0, n)};
+    struct decode d = {*a, *kv, q, z, sums, (float *)work.data, pos0, splits_of(c, a, pos0, n)};
     bool bfloat = c->b.dtype == DTYPE_BF16;
     int vec = bfloat ? 8 : 4;
     bool wide = a->d_head % vec == 0 && kv->key_offset % 16 == 0 && kv->value_offset % 16 == 0;

@@ -96,6 +96,8 @@ __global__ void __launch_bounds__(THREADS) flash_kernel(struct flash f)
     }
     if (row0 + r >= f.n)
         return;
+    if (f.sums && lane == 0)
+        f.sums[(size_t)(row0 + r) * f.a.n_heads + head] = most + logf(sum);
     float *z = f.z + ((size_t)(row0 + r) * f.a.n_heads + head) * h;
 #pragma unroll
     for (int k = 0; k < COLUMNS; k++)

@@ -123,7 +123,8 @@ __device__ static __forceinline__ void shrink_row(float o[H / 8][4], int half, f
 /* The lane's two rows of 16 that begin at row0, divided by their weights' sums. */
 template <int H>
 __device__ static __forceinline__ void write_rows(const struct flash &f, int head, int row0,
-                                                  const float sum[2], const float o[H / 8][4])
+                                                  const float most[2], const float sum[2],
+                                                  const float o[H / 8][4])
 {
     int lane = threadIdx.x % 32;
 #pragma unroll
@@ -132,6 +133,8 @@ __device__ static __forceinline__ void write_rows(const struct flash &f, int hea
         float total = quad_sum(sum[half]);
         if (row >= f.n)
             continue;
+        if (f.sums && lane % 4 == 0)
+            f.sums[(size_t)row * f.a.n_heads + head] = fmaf(most[half], f.a.scale, logf(total));
         size_t at = ((size_t)row * f.a.n_heads + head) * H + lane % 4 * 2;
 #pragma unroll
         for (int k = 0; k < H / 8; k++) {

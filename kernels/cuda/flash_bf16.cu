@@ -149,7 +149,7 @@ template <int H> __global__ void __launch_bounds__(THREADS, 2) flash_bf16_kernel
     fetch_wait<0>();
 #pragma unroll
     for (int m = 0; m < PARTS; m++)
-        write_rows<H>(f, head, row0 + m * 16, sum[m], o[m]);
+        write_rows<H>(f, head, row0 + m * 16, most[m], sum[m], o[m]);
 }
 
 template <int H> static void run(struct cuda *c, const struct flash *f)

@@ -464,7 +464,7 @@ __device__ static __forceinline__ void attend_group(const struct flash &f, struc
         }
     pass_tiles<H>(mine, to, b.n);
     if (splits == 1 || put_together<H>(&mine->part, f.a.scale * LOG2E, rank, splits, &m))
-        write_rows<H>(f, head, row0 + warp * 16, m.sum, m.o);
+        write_rows<H>(f, head, row0 + warp * 16, m.most, m.sum, m.o);
     if (splits > 1)
         cluster_sync(); /* a block's memory is there until all have read it */
 }

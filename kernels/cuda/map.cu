@@ -1,9 +1,9 @@
 /* map.cu - attention patterns pooled by largest weight into cells, none of them kept.
  *
- * In bfloat16, for heads of a multiple of 16, in two sweeps over the keys, both on the tensor
- * cores: the first leaves each query's greatest score and the sum of its exponentials, the second
- * each cell's greatest score, of which alone the exponential is taken. Keys are cut into splits, so
- * that a few queries fill the GPU. Elsewhere the pattern's rows are computed as when they are
+ * In bfloat16, for heads of a multiple of 16, in one sweep over the keys on the tensor cores, which
+ * leaves each cell's greatest score: of that alone the exponential is taken, less the sum that
+ * attention has left of the row. Keys are cut into splits, so that a few queries fill the GPU.
+ * Elsewhere the pattern's rows are computed as when they are
  * looked at, some of them at a time, and pooled. */
 #include "kernels/cuda/tiles.cuh"
 
@@ -14,11 +14,10 @@
 
 struct map_job {
     struct flash f; /* z: unused */
-    int head0, heads, splits;
+    int head0, heads;
     struct map_region m;
-    float2 *partial; /* [heads, splits, n]: greatest score, sum of exponentials below it */
-    float2 *rows;    /* [heads, n]: the same of the whole row, the score times its scale */
-    float *cells;    /* [heads, rows, columns] */
+    const float *sums; /* [n, H] */
+    float *cells;      /* [heads, rows, columns] */
 };
 
 /* A weight's bits as a number that grows with it, above that of -inf; a NaN's are above all. */
@@ -78,71 +77,11 @@ __device__ static __forceinline__ void through_keys(const struct flash &f, struc
     fetch_wait<0>();
 }
 
-/* A block: 128 queries of a head, one split. */
-template <int H> __global__ void __launch_bounds__(THREADS, 2) map_sums_kernel(struct map_job j)
-{
-    extern __shared__ __align__(16) unsigned char shared[];
-    const struct flash &f = j.f;
-    int block0 = (int)blockIdx.x * ROWS, split = (int)blockIdx.y, head = (int)blockIdx.z;
-    int end = block0 + ROWS < f.n ? block0 + ROWS : f.n;
-    int first = first_visible(f.a.window, f.pos0 + block0) / KEYS * KEYS;
-    int start = split * SPLIT > first ? split * SPLIT : first;
-    int stop = (split + 1) * SPLIT < f.pos0 + end ? (split + 1) * SPLIT : f.pos0 + end;
-    if (start >= stop)
-        return;
-    struct lane_rows mine;
-#pragma unroll
-    for (int m = 0; m < PARTS; m++)
-        for (int half = 0; half < 2; half++) {
-            mine.most[m][half] = -INFINITY;
-            mine.sum[m][half] = 0;
-        }
-    through_keys<H>(f, (struct map_room<H> *)shared, j.head0 + head, block0, start, stop,
-                    [&](int, float s[PARTS][KEYS / 8][4]) {
-#pragma unroll
-                        for (int m = 0; m < PARTS; m++)
-#pragma unroll
-                            for (int half = 0; half < 2; half++)
-                                weigh<KEYS>(s[m], half, f.a.scale * LOG2E, &mine.most[m][half],
-                                            &mine.sum[m][half]);
-                    });
-    int lane = threadIdx.x % 32, row0 = block0 + (int)threadIdx.x / 32 * OWN + lane / 4;
-    float2 *to = j.partial + ((size_t)head * j.splits + split) * f.n;
-#pragma unroll
-    for (int m = 0; m < PARTS; m++)
-#pragma unroll
-        for (int half = 0; half < 2; half++) {
-            int row = row0 + m * 16 + half * 8;
-            float sum = quad_sum(mine.sum[m][half]);
-            if (row < f.n && lane % 4 == 0)
-                to[row] = make_float2(mine.most[m][half], sum);
-        }
-}
-
-/* A thread a row and head. */
-__global__ void map_rows_kernel(struct map_job j)
-{
-    int row = (int)(blockIdx.x * blockDim.x + threadIdx.x), head = (int)blockIdx.y;
-    if (row >= j.f.n)
-        return;
-    const float2 *from = j.partial + (size_t)head * j.splits * j.f.n + row;
-    int t = j.f.pos0 + row, first = first_visible(j.f.a.window, t) / SPLIT, last = t / SPLIT;
-    float most = -INFINITY, sum = 0, scale = j.f.a.scale * LOG2E;
-    for (int i = first; i <= last; i++)
-        most = fmaxf(most, from[(size_t)i * j.f.n].x);
-    float base = most == -INFINITY ? 0.0f : most * scale;
-    for (int i = first; i <= last; i++) {
-        float2 part = from[(size_t)i * j.f.n];
-        sum = fmaf(part.y, exp2f(fmaf(part.x, scale, -base)), sum);
-    }
-    j.rows[(size_t)head * j.f.n + row] = make_float2(base, sum);
-}
-
 /* What a lane has to know of its rows to turn their scores into cells. */
 struct lane_cells {
-    float base[PARTS][2], sum[PARTS][2];
-    int row[PARTS][2]; /* of cells; -1: there is no such query */
-    bool one_row;      /* all queries of the warp are in one row of cells, and are there */
+    float base[PARTS][2]; /* its sum, as a power of two */
+    int row[PARTS][2];    /* of cells; -1: there is no such query */
+    bool one_row;         /* all queries of the warp are in one row of cells, and are there */
 };
 
 __device__ static __forceinline__ struct lane_cells cells_of_lane(const struct map_job &j, int head,
@@ -157,9 +96,8 @@ __device__ static __forceinline__ struct lane_cells cells_of_lane(const struct m
         for (int half = 0; half < 2; half++) {
             int row = own0 + m * 16 + half * 8 + lane / 4;
             bool there = row < j.f.n;
-            float2 v = there ? j.rows[(size_t)head * j.f.n + row] : make_float2(0, 1);
-            c.base[m][half] = v.x;
-            c.sum[m][half] = v.y;
+            size_t at = (size_t)row * j.f.a.n_heads + j.head0 + head;
+            c.base[m][half] = there ? j.sums[at] * LOG2E : 0;
             c.row[m][half] = there ? cell_of(j.f.pos0 + row - j.m.q0, queries, j.m.rows) : -1;
             all = all && there;
             low = c.row[m][half] < low ? c.row[m][half] : low;
@@ -187,7 +125,7 @@ __device__ static void leave_column(const struct map_job &j, const struct lane_c
             int t = t0 + m * 16 + half * 8 + lane / 4;
             int order = INT_MIN;
             if (c.row[m][half] >= 0 && from <= t && to > first_visible(j.f.a.window, t))
-                order = order_of(power_of_two(fmaf(x, scale, -c.base[m][half])) / c.sum[m][half]);
+                order = order_of(power_of_two(fmaf(x, scale, -c.base[m][half])));
             if (c.one_row)
                 warp_most = order > warp_most ? order : warp_most;
             else if (order != INT_MIN && lane % 4 == 0)
@@ -261,18 +199,12 @@ template <int H> static void run(struct cuda *c, const struct map_job *j)
     size_t bytes = sizeof(struct map_room<H>);
     const struct flash *f = &j->f;
     if (!cuda_ok(c,
-                 cudaFuncSetAttribute(map_sums_kernel<H>,
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
-                 "map") ||
-        !cuda_ok(c,
                  cudaFuncSetAttribute(map_cells_kernel<H>,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
                  "map"))
         return;
     unsigned blocks = (unsigned)((f->n + ROWS - 1) / ROWS), heads = (unsigned)j->heads;
     int last = j->m.k1 < f->pos0 + f->n ? j->m.k1 : f->pos0 + f->n;
-    map_sums_kernel<H><<<dim3(blocks, (unsigned)j->splits, heads), THREADS, bytes, c->stream>>>(*j);
-    map_rows_kernel<<<dim3((unsigned)((f->n + 127) / 128), heads), 128, 0, c->stream>>>(*j);
     if (last > j->m.k0) {
         unsigned splits = (unsigned)((last - 1) / SPLIT - j->m.k0 / SPLIT + 1);
         map_cells_kernel<H><<<dim3(blocks, splits, heads), THREADS, bytes, c->stream>>>(*j);
@@ -317,7 +249,7 @@ static void map_by_rows(struct backend *b, const struct attention *a, const stru
             int some = n - r < step ? n - r : step;
             b->scores(b, a, kv, q + (size_t)r * a->n_heads * a->d_head, pos0 + r, some,
                       head0 + head, 1, rows);
-            b->softmax(b, a, rows, pos0 + r, some, 1, rows);
+            b->softmax(b, a, rows, pos0 + r, some, 1, rows, NULL);
             dim3 grid((unsigned)((m->columns + 7) / 8), (unsigned)some);
             map_pool_kernel<<<grid, 256, 0, c->stream>>>(
                 *m, rows, pos0 + r, some, cells + (size_t)head * m->rows * m->columns);
@@ -330,15 +262,15 @@ static void map_by_rows(struct backend *b, const struct attention *a, const stru
 static size_t map_workspace(struct backend *b, const struct attention *a, int n, int n_keys,
                             int heads)
 {
-    size_t splits = (size_t)(n_keys + SPLIT - 1) / SPLIT;
+    (void)heads;
     if (on_tensor_cores(b, a))
-        return (size_t)heads * (size_t)n * (splits + 1) * sizeof(float2);
+        return 0;
     return (size_t)rows_at_once(n, n_keys) * (size_t)n_keys * sizeof(float);
 }
 
 static void map(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                const float *q, int pos0, int n, int head0, int heads, const struct map_region *m,
-                float *cells, struct workspace work)
+                const float *q, const float *sums, int pos0, int n, int head0, int heads,
+                const struct map_region *m, float *cells, struct workspace work)
 {
     struct cuda *c = cuda_of(b);
     struct kv_pages pages;
@@ -348,11 +280,7 @@ static void map(struct backend *b, const struct attention *a, const struct kv_vi
         map_by_rows(b, a, kv, q, pos0, n, head0, heads, m, cells, (float *)work.data);
         return;
     }
-    struct map_job j = {
-        {*a, pages, q, NULL, pos0, n}, head0, heads, (pos0 + n + SPLIT - 1) / SPLIT, *m};
-    j.partial = (float2 *)work.data;
-    j.rows = j.partial + (size_t)heads * j.splits * n;
-    j.cells = cells;
+    struct map_job j = {{*a, pages, q, NULL, pos0, n}, head0, heads, *m, sums, cells};
     switch (a->d_head) {
     case 16:
         run<16>(c, &j);

@@ -52,7 +52,8 @@ static void scores(struct backend *b, const struct attention *a, const struct kv
 /* ---- softmax --------------------------------------------------------------------------------- */
 
 /* Of x[first .. last], zeros in the rest of d. */
-__device__ static void softmax_row(const float *x, float *out, int first, int last, int d)
+__device__ static void softmax_row(const float *x, float *out, int first, int last, int d,
+                                   float *log_sum)
 {
     float most = -INFINITY;
     double sum = 0;
@@ -62,30 +63,34 @@ __device__ static void softmax_row(const float *x, float *out, int first, int la
     for (int i = first + (int)threadIdx.x; i <= last; i += blockDim.x)
         sum += (double)expf(x[i] - most);
     float total = (float)block_sum(sum);
+    if (log_sum && threadIdx.x == 0)
+        *log_sum = most + logf(total);
     for (int i = threadIdx.x; i < d; i += blockDim.x)
         out[i] = i < first || i > last ? 0.0f : expf(x[i] - most) / total;
 }
 
-__global__ void softmax_kernel(int window, const float *x, int pos0, int n, float *out)
+__global__ void softmax_kernel(int window, const float *x, int pos0, int n, int heads, float *out,
+                               float *sums)
 {
-    int keys = pos0 + n, t = pos0 + (int)(blockIdx.x % (unsigned)n);
+    int row = (int)(blockIdx.x % (unsigned)n), head = (int)(blockIdx.x / (unsigned)n);
+    int keys = pos0 + n, t = pos0 + row;
     softmax_row(x + (size_t)blockIdx.x * keys, out + (size_t)blockIdx.x * keys,
-                first_visible(window, t), t, keys);
+                first_visible(window, t), t, keys, sums ? sums + (size_t)row * heads + head : NULL);
 }
 
 __global__ void probabilities_kernel(const float *x, float *out, int d)
 {
-    softmax_row(x + (size_t)blockIdx.x * d, out + (size_t)blockIdx.x * d, 0, d - 1, d);
+    softmax_row(x + (size_t)blockIdx.x * d, out + (size_t)blockIdx.x * d, 0, d - 1, d, NULL);
 }
 
 static void softmax(struct backend *b, const struct attention *a, const float *x, int pos0, int n,
-                    int heads, float *out)
+                    int heads, float *out, float *sums)
 {
     struct cuda *c = cuda_of(b);
     if (!ready(c) || n <= 0 || heads <= 0)
         return;
     softmax_kernel<<<(unsigned)n *(unsigned)heads, THREADS, 0, c->stream>>>(a->window, x, pos0, n,
-                                                                            out);
+                                                                            heads, out, sums);
     launched(c, "softmax");
 }
 

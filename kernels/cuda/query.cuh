@@ -236,6 +236,21 @@ __device__ static __forceinline__ float parts_mixed(const float *parts, int n, i
     return mix * __frcp_rn(all);
 }
 
+/* The same of the head's sum: its logarithm. */
+__device__ static __forceinline__ float parts_sum(const float *parts, int n, int h)
+{
+    float top = -INFINITY, all = 0;
+    int stride = PART_FLOATS(h);
+    for (int k = 0; k < n; k++)
+        top = fmaxf(top, __ldcg(parts + (size_t)k * stride + h));
+    float base = top == -INFINITY ? 0.0f : top;
+    for (int k = 0; k < n; k++) {
+        const float *p = parts + (size_t)k * stride + h;
+        all = fmaf(__ldcg(p + 1), expf(__ldcg(p) - base), all);
+    }
+    return top + logf(all);
+}
+
 /* What the warps of a turn have found of element i, with maximum and sum. Each lane has a warp's.
  */
 __device__ static __forceinline__ float warps_mixed(const struct query_room *room, int h, int i,
@@ -288,6 +303,8 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
     if (s.splits == 1) {
         if (tid < h)
             z_write(s.z, s.kept, s.narrowed, head * h + tid, mix * __frcp_rn(sum));
+        if (tid == 0 && s.sums)
+            s.sums[head] = most + logf(sum);
         return;
     }
     int stride = PART_FLOATS(h);
@@ -309,10 +326,13 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
             s.arrived[head] = 0; /* for the next one */
     }
     threads_wait<SEEKERS_BARRIER, THREADS>();
-    if (!room->last || tid >= h)
+    if (!room->last || tid > h)
         return;
     __threadfence();
-    z_write(s.z, s.kept, s.narrowed, head * h + tid, parts_mixed(parts, s.splits, h, tid));
+    if (tid < h)
+        z_write(s.z, s.kept, s.narrowed, head * h + tid, parts_mixed(parts, s.splits, h, tid));
+    else if (s.sums)
+        s.sums[head] = parts_sum(parts, s.splits, h);
 }
 
 #endif

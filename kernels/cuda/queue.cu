@@ -237,7 +237,7 @@ static void open_attention(struct queue *q, struct product_stage *s)
             return;
     a->open = true;
     s->mixed = true;
-    s->mix = {a->partial, a->z, a->kept, H, h, a->splits, a->narrowed};
+    s->mix = {a->partial, a->z, a->sums, a->kept, H, h, a->splits, a->narrowed};
 }
 
 void queue_products(struct cuda *c, const struct product_job *j)
@@ -299,8 +299,13 @@ bool queue_save(struct cuda *c, const float *rows, int width, void *to, enum dty
         return false;
     struct stage *last = &q->token.at[q->token.n - 1];
     struct attention_stage *a = &last->attention;
-    if (last->kind != STAGE_ATTENTION || a->z != rows || a->kept ||
-        a->a.n_heads * a->a.d_head != width)
+    if (last->kind != STAGE_ATTENTION)
+        return false;
+    if (a->sums && a->sums == rows && a->a.n_heads == width && kept == DTYPE_F32) {
+        a->sums = (float *)to; /* nobody else reads them */
+        return true;
+    }
+    if (a->z != rows || a->kept || a->a.n_heads * a->a.d_head != width)
         return false;
     a->kept = to;
     a->narrowed = kept == DTYPE_BF16;

@@ -15,8 +15,8 @@
  */
 struct mix_job {
     const float *partial;
-    float *z;
-    void *kept; /* z once more, in the keys' type if `narrowed`; or NULL */
+    float *z, *sums; /* sums: [H], see backend.attend; or NULL */
+    void *kept;      /* z once more, in the keys' type if `narrowed`; or NULL */
     int n_heads, d_head, splits;
     bool narrowed;
 };
@@ -52,7 +52,7 @@ struct attention_stage {
     float *q_out, *k_out;                    /* rotated; NULL: they come so */
     int r;
     enum rope_style style;
-    float *z, *partial; /* partial: see mix_job; splits 1: unused */
+    float *z, *sums, *partial; /* sums, partial: see mix_job; splits 1: partial is unused */
     unsigned *arrived;
     int pos, splits, each; /* each: keys of a part, its own not counted */
     bool open;             /* the parts are put together by whoever reads them */

@@ -322,6 +322,8 @@ __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float 
             float inverse = __frcp_rn(all);
             z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
             int g = first + i * CONSUMERS;
+            if (blockIdx.x == 0 && j.sums && 4 * g % h == 0)
+                j.sums[head[i]] = top + logf(all);
             if (blockIdx.x == 0) {
                 z_write(j.z, j.kept, j.narrowed, 4 * g, z.x);
                 z_write(j.z, j.kept, j.narrowed, 4 * g + 1, z.y);

@@ -84,7 +84,7 @@ static void attention(struct machine *m, const struct line *l, size_t part)
     struct kv_view kv = {pages, 0, m->b->kv_bytes(m->b, l->kv_heads, l->n_in), l->kv_heads,
                          l->n_in};
     struct attention a = {l->n_out, l->kv_heads, l->n_in, 0.125f, 0};
-    m->b->attend(m->b, &a, &kv, m->x, l->keys - l->n, l->n, m->out, m->work);
+    m->b->attend(m->b, &a, &kv, m->x, l->keys - l->n, l->n, m->out, NULL, m->work);
 }
 
 static double line_rate(struct machine *m, struct line *l)

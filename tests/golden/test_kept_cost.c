@@ -15,10 +15,11 @@ static struct {
 } calls;
 
 static void count_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                         const float *q, int pos0, int n, float *z, struct workspace work)
+                         const float *q, int pos0, int n, float *z, float *sums,
+                         struct workspace work)
 {
     calls.attends++;
-    table.attend(b, a, kv, q, pos0, n, z, work);
+    table.attend(b, a, kv, q, pos0, n, z, sums, work);
 }
 
 static void count_scores(struct backend *b, const struct attention *a, const struct kv_view *kv,

@@ -76,7 +76,7 @@ static void three_steps(struct backend *b, const struct setup *s, const struct c
 {
     struct attention a = attention_of(s);
     b->scores(b, &a, &c->view, r->q, 0, s->keys, 0, s->heads, r->scores);
-    b->softmax(b, &a, r->scores, 0, s->keys, s->heads, r->patterns);
+    b->softmax(b, &a, r->scores, 0, s->keys, s->heads, r->patterns, NULL);
     b->mix(b, &a, &c->view, r->patterns, 0, s->keys, 0, s->heads, r->z, (size_t)(s->heads * s->h));
 }
 
@@ -153,7 +153,8 @@ static void compare_chunks(struct backend *b, const struct setup *s, const struc
         int n = s->keys - pos < chunk ? s->keys - pos : chunk;
         b->kv_store(b, &c.view, pos, n, want->k + (size_t)pos * kv_row, NULL);
         b->kv_store(b, &c.view, pos, n, NULL, want->v + (size_t)pos * kv_row);
-        b->attend(b, &a, &c.view, want->q + (size_t)pos * row, pos, n, z + (size_t)pos * row, work);
+        b->attend(b, &a, &c.view, want->q + (size_t)pos * row, pos, n, z + (size_t)pos * row, NULL,
+                  work);
     }
     char what[96];
     snprintf(what, sizeof what, "attend in chunks of %d: H %d G %d h %d S %d window %d", chunk,
@@ -204,7 +205,7 @@ static void compare_steps(struct backend *b, const struct setup *s, const struct
     for (int pass = 0; pass < 2; pass++) {
         const float *all = pass ? want->patterns : want->scores;
         if (pass)
-            b->softmax(b, &a, scores, pos0, n, heads, scores);
+            b->softmax(b, &a, scores, pos0, n, heads, scores, NULL);
         for (int head = 0; head < heads; head++)
             for (int i = 0; i < n; i++) {
                 size_t at = (size_t)(head0 + head) * (size_t)s->keys + (size_t)(pos0 + i);
@@ -260,13 +261,13 @@ static void what_is_not_seen_does_not_leak(void **state)
             r.v[50 * kv_row + k] = INFINITY;
         }
         b->kv_store(b, &c.view, 0, s.keys, r.k, r.v);
-        b->attend(b, &a, &c.view, r.q, 0, s.keys, r.z, work);
+        b->attend(b, &a, &c.view, r.q, 0, s.keys, r.z, NULL, work);
         for (int t = 0; t < s.keys; t++)
             for (size_t k = 0; k < row; k++)
                 assert_true(isfinite(r.z[(size_t)t * row + k]) == !visible(&s, t, 50));
         /* ... and a pattern beyond what is seen is not looked at. */
         b->scores(b, &a, &c.view, r.q, 0, s.keys, 0, s.heads, r.scores);
-        b->softmax(b, &a, r.scores, 0, s.keys, s.heads, r.patterns);
+        b->softmax(b, &a, r.scores, 0, s.keys, s.heads, r.patterns, NULL);
         for (int k = 0; k < s.heads * s.keys * s.keys; k++)
             if (!visible(&s, k / s.keys % s.keys, k % s.keys))
                 r.patterns[k] = NAN;
@@ -290,7 +291,7 @@ static void a_row_without_a_finite_score_is_nan(void **state)
         float *scores = random_floats(50 * 50), p[50 * 50];
         for (int k = 0; k <= 30; k++)
             scores[30 * 50 + k] = -INFINITY;
-        backends[i]->softmax(backends[i], &a, scores, 0, 50, 1, p);
+        backends[i]->softmax(backends[i], &a, scores, 0, 50, 1, p, NULL);
         for (int k = 0; k < 50 * 50; k++) {
             int t = k / 50;
             assert_true(isnan(p[k]) == (t == 30 && k % 50 <= t));

@@ -58,7 +58,18 @@ struct sequence {
     size_t q_row, kv_row, square;
     float *q, *k, *v, *z, *scores, *patterns;
     float *far_q, *far_k, *far_v;
+    float *sums, *far_sums; /* [keys, heads]: of each row of the scores, log(sum(e^score)) */
 };
+
+static float log_sum_exp(const float *scores, int n)
+{
+    double most = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++)
+        most = fmax(most, (double)scores[i]);
+    for (int i = 0; i < n; i++)
+        sum += exp((double)scores[i] - most);
+    return (float)(most + log(sum));
+}
 
 static struct sequence sequence_open(const struct setup *s)
 {
@@ -85,15 +96,23 @@ static struct sequence sequence_open(const struct setup *s)
     struct cache c = cache_open(cpu, s);
     cpu->kv_store(cpu, &c.view, 0, s->keys, x.k, x.v);
     cpu->scores(cpu, &x.a, &c.view, x.q, 0, s->keys, 0, s->heads, x.scores);
-    cpu->softmax(cpu, &x.a, x.scores, 0, s->keys, s->heads, x.patterns);
+    cpu->softmax(cpu, &x.a, x.scores, 0, s->keys, s->heads, x.patterns, NULL);
     cpu->mix(cpu, &x.a, &c.view, x.patterns, 0, s->keys, 0, s->heads, x.z, x.q_row);
     cache_free(&c);
+    x.sums = blank_floats(keys * (size_t)s->heads);
+    for (size_t i = 0; i < keys * (size_t)s->heads; i++) {
+        size_t row = i / (size_t)s->heads, head = i % (size_t)s->heads;
+        x.sums[i] = log_sum_exp(x.scores + (head * keys + row) * keys, s->keys);
+    }
+    x.far_sums = put_floats(x.sums, keys * (size_t)s->heads);
     return x;
 }
 
 static void sequence_free(struct sequence *x)
 {
     free(x->q), free(x->k), free(x->v), free(x->z), free(x->scores), free(x->patterns);
+    free(x->sums);
+    gpu->free(gpu, x->far_sums);
     gpu->free(gpu, x->far_q);
     gpu->free(gpu, x->far_k);
     gpu->free(gpu, x->far_v);
@@ -113,15 +132,23 @@ static double allowed(const struct setup *s)
     return 1e-6 * (2 + 2 * sqrt(s->h)) + (gpu->dtype == DTYPE_BF16 ? 0x1p-9 : 0);
 }
 
+/* A sum is as far off as the scores are, and by its own rounding. */
+static double sum_allowed(const struct sequence *x, size_t i)
+{
+    return TOLERANCE * 6 * sqrt(x->s->h) + 1e-6 * (1 + fabs((double)x->sums[i]));
+}
+
 /* Rows [from, to) at once, stored just before. */
-static void attend_part(struct sequence *x, struct cache *c, int from, int to, float *far_z)
+static void attend_part(struct sequence *x, struct cache *c, int from, int to, float *far_z,
+                        float *far_sums)
 {
     int n = to - from;
     size_t q = (size_t)from * x->q_row, kv = (size_t)from * x->kv_row;
     struct workspace work = work_open(gpu, n, to);
     gpu->kv_store(gpu, &c->view, from, n, x->far_k + kv, NULL);
     gpu->kv_store(gpu, &c->view, from, n, NULL, x->far_v + kv);
-    gpu->attend(gpu, &x->a, &c->view, x->far_q + q, from, n, far_z + q, work);
+    gpu->attend(gpu, &x->a, &c->view, x->far_q + q, from, n, far_z + q,
+                far_sums ? far_sums + (size_t)from * (size_t)x->a.n_heads : NULL, work);
     gpu->free(gpu, work.data);
 }
 
@@ -134,16 +161,19 @@ static void at_once(void **state)
         size_t n = (size_t)x.s->keys * x.q_row;
         for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
             struct cache c = cache_open(gpu, x.s);
-            float *z = put_blank(n);
+            size_t n_sums = (size_t)x.s->keys * (size_t)x.s->heads;
+            float *z = put_blank(n), *sums = put_blank(n_sums);
             for (int from = 0; from < x.s->keys; from += cuts[i])
                 attend_part(&x, &c, from, x.s->keys - from < cuts[i] ? x.s->keys : from + cuts[i],
-                            z);
-            float *got = get_floats(z, n);
+                            z, sums);
+            float *got = get_floats(z, n), *got_sums = get_floats(sums, n_sums);
             char what[40];
             snprintf(what, sizeof what, "attend, %d rows at a time", cuts[i]);
             for (size_t e = 0; e < n; e++)
                 expect_near(name_of(what, x.s), x.z, got, e, allowed(x.s));
-            free(got);
+            for (size_t e = 0; e < n_sums; e++)
+                expect_near(name_of("the sums", x.s), x.sums, got_sums, e, sum_allowed(&x, e));
+            free(got), free(got_sums);
             cache_free(&c);
         }
         sequence_free(&x);
@@ -167,14 +197,19 @@ static void step_by_step(void **state)
             int head0 = turn && x.s->heads > 1 ? 1 : 0, heads = x.s->heads - head0, S = pos0 + n;
             size_t count = (size_t)heads * (size_t)n * (size_t)S;
             float *scores = put_blank(count), *patterns = put_blank(count);
-            size_t n_z = (size_t)n * x.q_row;
-            float *z = put_blank(n_z);
+            size_t n_z = (size_t)n * x.q_row, n_sums = (size_t)n * (size_t)heads;
+            float *z = put_blank(n_z), *sums = put_blank(n_sums);
             gpu->scores(gpu, &x.a, &c.view, x.far_q + (size_t)pos0 * x.q_row, pos0, n, head0, heads,
                         scores);
-            gpu->softmax(gpu, &x.a, scores, pos0, n, heads, patterns);
+            gpu->softmax(gpu, &x.a, scores, pos0, n, heads, patterns, sums);
             gpu->mix(gpu, &x.a, &c.view, patterns, pos0, n, head0, heads, z, x.q_row);
             float *got = get_floats(scores, count), *got_p = get_floats(patterns, count);
-            float *got_z = get_floats(z, n_z);
+            float *got_z = get_floats(z, n_z), *got_sums = get_floats(sums, n_sums);
+            for (size_t i = 0; i < n_sums; i++) {
+                size_t row = (size_t)pos0 + i / (size_t)heads;
+                size_t at = row * (size_t)x.s->heads + (size_t)head0 + i % (size_t)heads;
+                expect_near(name_of("sum", x.s), x.sums + at, got_sums + i, 0, sum_allowed(&x, at));
+            }
             for (size_t i = 0; i < count; i++) {
                 size_t s = i % (size_t)S, row = i / (size_t)S % (size_t)n;
                 size_t head = i / (size_t)S / (size_t)n + (size_t)head0;
@@ -189,7 +224,7 @@ static void step_by_step(void **state)
                 expect_near(name_of("mix", x.s), x.z + at, got_z + row * x.q_row + e, 0,
                             allowed(x.s));
             }
-            free(got), free(got_p), free(got_z);
+            free(got), free(got_p), free(got_z), free(got_sums);
         }
         cache_free(&c);
         sequence_free(&x);
@@ -212,7 +247,7 @@ static void hidden_keys_spoil_nothing(void **state)
             struct cache c = cache_open(gpu, s);
             float *z = put_blank(n);
             for (int from = 0; from < s->keys; from += rows)
-                attend_part(&x, &c, from, s->keys - from < rows ? s->keys : from + rows, z);
+                attend_part(&x, &c, from, s->keys - from < rows ? s->keys : from + rows, z, NULL);
             float *got = get_floats(z, n);
             for (int t = 0; t < s->keys; t++) {
                 bool sees = t >= bad && (s->window == 0 || bad > t - s->window);
@@ -273,8 +308,9 @@ static float *map_of(const struct sequence *x, struct cache *c, const struct map
         struct workspace work = {NULL, gpu->map_workspace(gpu, &x->a, some, q + some, heads)};
         work.data = gpu->alloc(gpu, work.bytes);
         assert_non_null(work.data);
-        gpu->map(gpu, &x->a, &c->view, x->far_q + (size_t)q * x->q_row, q, some, head0, heads, m,
-                 far, work);
+        gpu->map(gpu, &x->a, &c->view, x->far_q + (size_t)q * x->q_row,
+                 x->far_sums + (size_t)q * (size_t)x->a.n_heads, q, some, head0, heads, m, far,
+                 work);
         gpu->free(gpu, work.data);
     }
     return get_floats(far, n);
@@ -341,7 +377,9 @@ static void maps_show_nan(void **state)
         float nan = NAN;
         for (size_t i = 0; i < x.kv_row; i++)
             gpu->write(gpu, x.far_k + (size_t)bad * x.kv_row + i, &nan, sizeof nan);
-        gpu->kv_store(gpu, &c.view, 0, keys, x.far_k, x.far_v);
+        float *z = put_blank((size_t)keys * x.q_row);
+        attend_part(&x, &c, 0, keys, z, x.far_sums);
+        gpu->free(gpu, z);
         struct map_region m = {0, keys, 0, keys, keys, 1};
         float *got = map_of(&x, &c, &m, 0, x.s->heads, keys);
         for (int i = 0; i < x.s->heads * keys; i++) {

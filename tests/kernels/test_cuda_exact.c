@@ -152,11 +152,12 @@ static void check_attention(const struct setup *s)
     work.data = gpu->alloc(gpu, work.bytes);
     float *all = put_blank(keys * q_row), *cut = put_blank(keys * q_row);
     gpu->kv_store(gpu, &view, 0, s->keys, far_k, far_v);
-    gpu->attend(gpu, &a, &view, far_q, 0, s->keys, all, work);
+    gpu->attend(gpu, &a, &view, far_q, 0, s->keys, all, NULL, work);
     for (int r = 0, i = 0; r < s->keys; i++) {
         int n = cuts[(size_t)i % N_CUTS];
         n = s->keys - r < n ? s->keys - r : n;
-        gpu->attend(gpu, &a, &view, far_q + (size_t)r * q_row, r, n, cut + (size_t)r * q_row, work);
+        gpu->attend(gpu, &a, &view, far_q + (size_t)r * q_row, r, n, cut + (size_t)r * q_row, NULL,
+                    work);
         r += n;
     }
     float *got = get_floats(all, keys * q_row), *by_cuts = get_floats(cut, keys * q_row);

@@ -262,7 +262,7 @@ static void block_run(struct block *b, int pos, const float *x, const float *y, 
     }
     gpu->kv_store(gpu, &b->view, pos, 1, b->at[s->r ? TURNED_K : K], b->at[V]);
     seen(b, V);
-    gpu->attend(gpu, &b->a, &b->view, b->at[s->r ? TURNED_Q : Q], pos, 1, b->at[Z], b->work);
+    gpu->attend(gpu, &b->a, &b->view, b->at[s->r ? TURNED_Q : Q], pos, 1, b->at[Z], NULL, b->work);
     seen(b, Z);
     product(b, W_O, Z, ATTN);
     gpu->add(gpu, b->at[SUM], b->at[ATTN], b->at[MID], d);

@@ -318,10 +318,43 @@ FAR(scores,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *q,
      int pos0, int n, int head0, int heads, float *out),
     a, kv, q, pos0, n, head0, heads, out)
-FAR(softmax,
-    (struct backend * b, const struct attention *a, const float *scores, int pos0, int n, int heads,
-     float *out),
-    a, scores, pos0, n, heads, out)
+/* Of scores[n_keys], -inf where a key is not seen. */
+static float log_sum_exp(const float *scores, int n_keys)
+{
+    float most = -INFINITY;
+    double sum = 0;
+    for (int s = 0; s < n_keys; s++)
+        most = scores[s] > most ? scores[s] : most;
+    for (int s = 0; s < n_keys; s++)
+        sum += exp((double)scores[s] - (double)most);
+    return (float)((double)most + log(sum));
+}
+
+static void far_softmax(struct backend *b, const struct attention *a, const float *scores, int pos0,
+                        int n, int heads, float *out, float *sums)
+{
+    size_t keys = (size_t)(pos0 + n);
+    (void)b;
+    enter();
+    for (int r = 0; sums && r < n; r++)
+        for (int i = 0; i < heads; i++)
+            sums[r * heads + i] = log_sum_exp(scores + (size_t)(i * n + r) * keys, pos0 + r + 1);
+    near->softmax(near, a, scores, pos0, n, heads, out, NULL);
+    leave();
+}
+
+/* Of the scores of one query and head, with the memory open. */
+static float sum_of(const struct attention *a, const struct kv_view *kv, const float *q, int pos,
+                    int head)
+{
+    float *scores = malloc((size_t)(pos + 1) * sizeof *scores);
+    if (!scores)
+        abort();
+    near->scores(near, a, kv, q, pos, 1, head, 1, scores);
+    float sum = log_sum_exp(scores, pos + 1);
+    free(scores);
+    return sum;
+}
 FAR(mix,
     (struct backend * b, const struct attention *a, const struct kv_view *kv, const float *pattern,
      int pos0, int n, int head0, int heads, float *z, size_t z_stride),
@@ -329,13 +362,40 @@ FAR(mix,
 static long n_attends, rows_attended;
 
 static void far_attend(struct backend *b, const struct attention *a, const struct kv_view *kv,
-                       const float *q, int pos0, int n, float *z, struct workspace work)
+                       const float *q, int pos0, int n, float *z, float *sums,
+                       struct workspace work)
 {
+    int heads = a->n_heads;
     (void)b;
     n_attends++;
     rows_attended += n;
     enter();
-    near->attend(near, a, kv, q, pos0, n, z, work);
+    near->attend(near, a, kv, q, pos0, n, z, NULL, work);
+    for (int i = 0; sums && i < n * heads; i++)
+        sums[i] =
+            sum_of(a, kv, q + (size_t)(i / heads * heads * a->d_head), pos0 + i / heads, i % heads);
+    leave();
+}
+
+/* What was kept of the sums must be what the queries' scores come to now. */
+static void far_map(struct backend *b, const struct attention *a, const struct kv_view *kv,
+                    const float *q, const float *sums, int pos0, int n, int head0, int heads,
+                    const struct map_region *m, float *cells, struct workspace work)
+{
+    size_t width = (size_t)(a->n_heads * a->d_head);
+    (void)b;
+    enter();
+    for (int r = 0; r < n; r++)
+        for (int i = head0; i < head0 + heads; i++) {
+            float want = sum_of(a, kv, q + (size_t)r * width, pos0 + r, i);
+            float got = sums[r * a->n_heads + i];
+            if (!(fabsf(want - got) < 1e-4f) && isfinite(want)) {
+                fprintf(stderr, "far: the sum of head %d at %d is %g, not %g\n", i, pos0 + r,
+                        (double)got, (double)want);
+                abort();
+            }
+        }
+    near->map(near, a, kv, q, NULL, pos0, n, head0, heads, m, cells, work);
     leave();
 }
 
@@ -455,6 +515,7 @@ struct backend *far_open(int n_threads)
     far.softmax = far_softmax;
     far.mix = far_mix;
     far.attend = far_attend;
+    far.map = far_map;
     far.probabilities = far_probabilities;
     far.best = far_best;
     far.best_workspace = far_best_workspace;
