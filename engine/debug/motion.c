@@ -37,12 +37,12 @@ static bool move(struct session *s, int position, int op, struct error *err)
     s->at_start = false;
     s->stopped_by = 0;
     if (!known_up_to(s, position, op)) {
-        ok = trace_compute(&s->trace, position, err);
-        /* Of this position nothing is needed before its first block. */
+        /* Of this position nothing is needed before its first block, and all behind its last: then
+         * it runs with those before, which reads the weights once. */
         bool within = op >= 0 && program_section(p, op) >= 0;
-        if (ok && within && op >= p->block_op[p->n_layers])
-            ok = trace_compute(&s->trace, position + 1, err);
-        else if (ok && within)
+        bool whole = within && op >= p->block_op[p->n_layers];
+        ok = trace_compute(&s->trace, whole ? position + 1 : position, err);
+        if (ok && within && !whole)
             ok = trace_step(&s->trace, op, err);
         ok = ok && (s->hurries || trace_sync(&s->trace, err));
     }

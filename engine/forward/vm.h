@@ -78,6 +78,8 @@ bool vm_renew_host(struct vm *vm, float **p, size_t *room, size_t floats, struct
 bool vm_reserve(struct vm *vm, struct frame *f, int n, size_t width, struct error *err);
 /* Scratch bytes that n rows with n_keys keys take at most: frame, workspace, wide rows. */
 size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_keys);
+/* Bytes of the lists of a sequence of n_keys positions: its ids, its pages. */
+size_t vm_list_bytes(int n_keys);
 /* Bytes kept free beside pages and a chunk's scratch, so that a sequence of n_keys positions can
  * also be stepped and looked at: the live frame, some rows of patterns and of logits, the ids,
  * the tables of pages. */

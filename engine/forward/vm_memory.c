@@ -90,14 +90,18 @@ size_t vm_scratch_bytes(const struct model *m, struct backend *b, int n, int n_k
     return frame * sizeof(float) + b->workspace_bytes(b, n, n_keys);
 }
 
+size_t vm_list_bytes(int n_keys)
+{
+    size_t pages = (size_t)n_keys / KV_PAGE + 16;
+    return (size_t)n_keys * sizeof(int32_t) + pages * (2 * sizeof(void *) + sizeof(size_t));
+}
+
 size_t vm_room_bytes(const struct model *m, int n_keys)
 {
     size_t rows = 4 * (size_t)m->config.n_heads * (size_t)n_keys + 4 * (size_t)m->config.n_vocab +
                   m->program.frame_width;
-    size_t pages = (size_t)n_keys / KV_PAGE + 16;
     /* Lists double as they grow. */
-    return rows * sizeof(float) + 2 * (size_t)n_keys * sizeof(int32_t) +
-           2 * pages * (2 * sizeof(void *) + sizeof(size_t)) + ((size_t)256 << 10);
+    return rows * sizeof(float) + 2 * vm_list_bytes(n_keys) + ((size_t)256 << 10);
 }
 
 void frame_fini(struct vm *vm, struct frame *f)

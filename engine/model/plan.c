@@ -15,7 +15,8 @@ void plan_make(struct plan *p, const struct model *m, int n_ctx, int chunk, size
         .weights = model_place_bytes(m),
         .kv_page = vm_kv_page_bytes(m, m->backend),
         .scratch = vm_scratch_bytes(m, m->backend, chunk, n_ctx),
-        .other = held + vm_room_bytes(m, n_ctx),
+        /* That much room is kept free beside the lists as they are by then. */
+        .other = held + vm_list_bytes(n_ctx) + vm_room_bytes(m, n_ctx),
         .sizes = keep_sizes(m),
     };
 }
