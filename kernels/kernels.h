@@ -44,7 +44,7 @@
 #define KERNELS_VERSION 8 /* a plug-in of another version is refused */
 
 #define DOT_LANES 16
-#define DOT_RUN   1024
+#define DOT_RUN   2048
 #define MIX_RUN   128
 #define KV_PAGE   16 /* positions in a page of keys and values */
 

@@ -37,7 +37,8 @@ static bool move(struct session *s, int position, int op, struct error *err)
     s->at_start = false;
     s->stopped_by = 0;
     if (!known_up_to(s, position, op)) {
-        /* Of this position nothing is needed before its first block, and all of it in the tail. */
+        /* Of this position nothing is needed before its first block, and all of it in the tail:
+         * then it runs with those before, which reads the weights once. */
         bool within = op >= 0 && program_section(p, op) >= 0;
         bool whole = within && op >= p->block_op[p->n_layers];
         ok = trace_compute(&s->trace, whole ? position + 1 : position, err);

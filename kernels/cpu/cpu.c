@@ -234,14 +234,16 @@ static void cpu_rows_save(struct backend *b, void *const *pages, size_t offset, 
                           int d, int pos0, int n, const float *rows)
 {
     size_t bytes = (size_t)d * dtype_size(kept);
-    (void)b;
-    for (int r = 0; r < n; r++, rows += d) {
-        uint16_t *to = paged_row(pages, offset, bytes, pos0 + r);
-        if (kept == DTYPE_F32)
-            memcpy(to, rows, bytes);
-        for (int i = 0; kept == DTYPE_BF16 && i < d; i++)
-            to[i] = dtype_to_bf16(rows[i]);
-    }
+    FOR_SPANS(b, s, (size_t)n, KV_PAGE, (size_t)d, {
+        for (size_t r = s.from; r < s.from + s.count; r++) {
+            const float *row = rows + r * (size_t)d;
+            uint16_t *to = paged_row(pages, offset, bytes, pos0 + (int)r);
+            if (kept == DTYPE_F32)
+                memcpy(to, row, bytes);
+            for (int i = 0; kept == DTYPE_BF16 && i < d; i++)
+                to[i] = dtype_to_bf16(row[i]);
+        }
+    });
 }
 
 static void cpu_rows_load(struct backend *b, void *const *pages, size_t offset, enum dtype kept,

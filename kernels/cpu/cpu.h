@@ -27,15 +27,32 @@ struct attend_tile {
     float *z[ATTEND_ROWS];              /* [h] */
 };
 
-/* Rows up to which Conv1D is multiplied straight from where it lies, without scratch. */
-#define FEW_MIX_ROWS 4
+/* Many rows are multiplied by a stretch of inputs at a time, taken apart into strands: each has the
+ * inputs of one chain of multiply-adds, in order. By the dot rule those are a lane's, by the mix
+ * rule a run's. */
+#define MANY_ROWS_MOST 512 /* rows at a time */
+#define STRANDS        DOT_LANES
+#define STRAND         MIX_RUN /* inputs of a strand, at most */
+#define STRETCH        (STRANDS * STRAND)
+#define KEPT           4 /* sums of an output that wait for others, at most */
+
+/* Outputs from .. to-1 of n rows over a stretch of inputs. */
+struct share {
+    const float *strands; /* of the rows: [STRANDS][..][STRAND], `apart` from each other */
+    size_t apart;
+    const struct matrix *w;
+    int input, inputs; /* the stretch */
+    const float *bias; /* NULL: none, or not the last stretch */
+    float *out;        /* the first row's */
+    size_t out_stride;
+    int n, from, to;
+};
 
 struct cpu_ops {
     const char *isa;
-    /* Rows of a matmul that are multiplied at a time, by either rule, and floats of scratch for it.
-     */
-    int dot_rows, mix_rows;
-    size_t matmul_scratch;
+    int few_dot, few_mix; /* rows that matmul takes, at most, by either rule */
+    int panel;            /* outputs that `many` takes at a time */
+    size_t panel_floats;  /* and the scratch for them, beside KEPT * n * panel for sums */
 
     /* out[d] = scale * the d elements at row */
     void (*embed)(enum dtype t, const void *row, float scale, float *out, int d);
@@ -49,9 +66,14 @@ struct cpu_ops {
     void (*activate)(enum activation f, const float *x, float *out, size_t count);
     void (*gate)(enum activation f, const float *x, const float *y, float *out, size_t count);
 
-    /* Outputs from .. to-1 of n rows (at most dot_rows or mix_rows), the whole of K. */
+    /* Outputs from .. to-1 of few rows, the whole of K. */
     void (*matmul)(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
-                   float *out, size_t out_stride, int n, int from, int to, float *scratch);
+                   float *out, size_t out_stride, int n, int from, int to);
+    /* A stretch of n rows' inputs, x pointing at its beginning, to strands `apart` from each
+     * other. */
+    void (*gather)(const float *x, size_t x_stride, const struct matrix *w, int inputs, int n,
+                   float *strands, size_t apart);
+    void (*many)(const struct share *s, float *scratch);
 
     /* scores[j][s] for what query j sees; other scores of the pages touched may be overwritten */
     void (*scores)(const struct attend_tile *tile);

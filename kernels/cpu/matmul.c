@@ -8,27 +8,24 @@
 #include <omp.h>
 #include <string.h>
 
-#define FEW_ROWS   8     /* up to here the time goes into reading weights */
 #define PIECES     4     /* pieces a thread, where there is enough for them */
-#define DOT_PIECES 8     /* and for many rows: of Linear, which may be the longest wait, */
-#define MIX_PIECES 2     /* and of Conv1D, where each piece brings the rows together again */
-#define DOT_UNIT   64    /* outputs of a piece for many rows come in whole panels: Linear's, */
-#define MIX_UNIT   192   /* and four of Conv1D's, which share the packed rows */
-#define ROWS_UNIT  12    /* rows come in whole tiles, if there are several blocks of them */
+#define MIX_PIECES 2     /* and of Conv1D for many rows, where wide ones are read faster */
+#define ROWS_UNIT  24    /* rows come in whole tiles, where they are shared */
 #define PIECE_WORK 65536 /* multiplications below which a piece is not worth handing out */
-#define STRETCH    256   /* outputs of Conv1D that are worth reading in one go */
-#define ROWS_LEAST 48    /* rows of a piece, where outputs are too few to share */
+#define WIDE       256   /* outputs of Conv1D that are worth reading in one go */
 
-/* Floats of scratch for one thread. */
-static size_t scratch_floats(const struct backend *b)
+/* Floats of scratch for one thread that multiplies many rows. */
+static size_t scratch_floats(const struct backend *b, int n)
 {
-    return (cpu_ops_of(b)->matmul_scratch + 15) / 16 * 16;
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    return ops->panel_floats + (size_t)KEPT * (size_t)n * (size_t)ops->panel;
 }
 
 size_t cpu_matmul_workspace(const struct backend *b, int n)
 {
-    (void)n;
-    return scratch_floats(b) * sizeof(float) * (size_t)b->n_threads;
+    int rows = n < MANY_ROWS_MOST ? n : MANY_ROWS_MOST;
+    size_t shared = cpu_ops_of(b)->panel > 0 ? (size_t)rows * STRETCH : 0;
+    return (shared + scratch_floats(b, rows) * (size_t)b->n_threads) * sizeof(float);
 }
 
 static long round_up(long x, long unit)
@@ -46,7 +43,7 @@ static long at_most(long x, long most)
     return x > most ? most : x;
 }
 
-/* A product is cut into blocks of rows and shares of outputs: `down` times `across` pieces. */
+/* A product is cut into rows and shares of outputs: `down` times `across` pieces. */
 struct cut {
     long rows, outputs, down, across;
 };
@@ -62,22 +59,18 @@ static struct cut cut_few(const struct backend *b, const struct matrix *w, int n
     return (struct cut){n, outputs, 1, (w->n_out + outputs - 1) / outputs};
 }
 
-/* Many rows: blocks that stay in a cache, and shares of whole panels. */
+/* Many rows: shares of whole panels, and of rows where there are too few of those. */
 static struct cut cut_many(const struct backend *b, const struct matrix *w, int n)
 {
-    const bool dot = w->in_stride == 1;
-    const long block = dot ? cpu_ops_of(b)->dot_rows : cpu_ops_of(b)->mix_rows;
-    const long threads = b->n_threads, least = PIECE_WORK / at_least(w->n_in, 1) / n + 1;
-    struct cut c = {.down = (n + block - 1) / block};
-    long most = (threads * (dot ? DOT_PIECES : MIX_PIECES) + c.down - 1) / c.down;
-    c.outputs = round_up(at_least((w->n_out + most - 1) / most, least), dot ? DOT_UNIT : MIX_UNIT);
-    c.across = (w->n_out + c.outputs - 1) / c.outputs;
-    if (threads > 1 && c.across * c.down < 2 * threads)
-        c.down = (2 * threads + c.across - 1) / c.across;
-    c.rows = (n + c.down - 1) / c.down;
-    if (c.down > 1)
-        c.rows = at_most(at_least(round_up(c.rows, ROWS_UNIT), ROWS_LEAST), block);
-    c.down = (n + c.rows - 1) / c.rows;
+    const long panel = cpu_ops_of(b)->panel, threads = b->n_threads;
+    const long panels = (w->n_out + panel - 1) / panel;
+    const long pieces = threads * (w->in_stride == 1 ? PIECES : MIX_PIECES);
+    long each = at_least(panels / pieces, 1);
+    struct cut c = {n, each * panel, 1, (panels + each - 1) / each};
+    if (c.across < threads) {
+        c.rows = round_up((n * c.across + threads - 1) / threads, ROWS_UNIT);
+        c.down = (n + c.rows - 1) / c.rows;
+    }
     return c;
 }
 
@@ -87,7 +80,7 @@ static int run_parts(const struct backend *b, int runs, int n_out)
 {
     int best = 1;
     double most = 0;
-    for (int parts = 1; parts == 1 || n_out / parts >= STRETCH; parts++) {
+    for (int parts = 1; parts == 1 || n_out / parts >= WIDE; parts++) {
         int pieces = runs * parts, rounds = (pieces + b->n_threads - 1) / b->n_threads;
         double busy = (double)pieces / rounds / b->n_threads;
         if (busy > most + 0.05) {
@@ -132,8 +125,8 @@ static bool matmul_by_runs(struct backend *b, const float *x, size_t x_stride,
             run.n_in = w->n_in - k < MIX_RUN ? w->n_in - k : MIX_RUN;
             run.data = (const char *)w->data + k * w->in_stride * (ptrdiff_t)dtype_size(w->dtype);
             ops->matmul(x + k, x_stride, &run, NULL, sums + (size_t)(piece / parts) * each, width,
-                        n, cell_first(part, w->n_out, parts), cell_first(part + 1, w->n_out, parts),
-                        NULL);
+                        n, cell_first(part, w->n_out, parts),
+                        cell_first(part + 1, w->n_out, parts));
         }
 #pragma omp for schedule(static)
         for (int i = 0; i < n * b->n_threads; i++) {
@@ -147,28 +140,77 @@ static bool matmul_by_runs(struct backend *b, const float *x, size_t x_stride,
     return true;
 }
 
+static void matmul_few(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                       const float *bias, float *out, size_t out_stride, int n)
+{
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    const struct cut c = cut_few(b, w, n);
+    int threads = c.across < b->n_threads ? (int)c.across : b->n_threads;
+#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
+    for (long piece = 0; piece < c.across; piece++) {
+        long from = piece * c.outputs, to = at_most(from + c.outputs, w->n_out);
+        ops->matmul(x, x_stride, w, bias, out, out_stride, n, (int)from, (int)to);
+    }
+}
+
+/* A block of many rows, a stretch of inputs at a time: the rows' strands are brought together by
+ * all threads and then used by all of them. */
+static void matmul_block(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
+                         const float *bias, float *out, size_t out_stride, int n, float *work)
+{
+    const struct cpu_ops *ops = cpu_ops_of(b);
+    const struct cut c = cut_many(b, w, n);
+    const size_t apart = (size_t)n * STRAND, mine = scratch_floats(b, n);
+    float *strands = work, *scratch = work + apart * STRANDS;
+    int threads = cpu_pieces(b, (size_t)(c.across * c.down),
+                             (size_t)c.rows * (size_t)c.outputs * (size_t)w->n_in / 8 + 1);
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    for (int k = 0; k < w->n_in; k += STRETCH) {
+        const int inputs = (int)at_most(STRETCH, w->n_in - k);
+        const bool last = k + inputs == w->n_in;
+#pragma omp for schedule(static)
+        for (int i = 0; i < threads; i++) {
+            int row = cell_first(i, n, threads), rows = cell_first(i + 1, n, threads) - row;
+            ops->gather(x + (size_t)row * x_stride + k, x_stride, w, inputs, rows,
+                        strands + (size_t)row * STRAND, apart);
+        }
+#pragma omp for schedule(dynamic)
+        for (long piece = 0; piece < c.across * c.down; piece++) {
+            long from = piece / c.down * c.outputs, row = piece % c.down * c.rows;
+            struct share s = {
+                .strands = strands + (size_t)row * STRAND,
+                .apart = apart,
+                .w = w,
+                .input = k,
+                .inputs = inputs,
+                .bias = last ? bias : NULL,
+                .out = out + (size_t)row * out_stride,
+                .out_stride = out_stride,
+                .n = (int)at_most(c.rows, n - row),
+                .from = (int)from,
+                .to = (int)at_most(from + c.outputs, w->n_out),
+            };
+            ops->many(&s, scratch + mine * (size_t)omp_get_thread_num());
+        }
+    }
+}
+
 void cpu_matmul(struct backend *b, const float *x, size_t x_stride, const struct matrix *w,
                 const float *bias, float *out, size_t out_stride, int n, struct workspace work)
 {
     const struct cpu_ops *ops = cpu_ops_of(b);
+    const bool dot = w->in_stride == 1;
     if (n <= 0 || w->n_out <= 0)
         return;
-    if (w->in_stride != 1 && n <= FEW_MIX_ROWS && b->n_threads > 1 && w->n_in > MIX_RUN &&
+    if (n > (dot ? ops->few_dot : ops->few_mix)) {
+        for (int row = 0; row < n; row += MANY_ROWS_MOST)
+            matmul_block(b, x + (size_t)row * x_stride, x_stride, w, bias,
+                         out + (size_t)row * out_stride, out_stride,
+                         (int)at_most(MANY_ROWS_MOST, n - row), work.data);
+        return;
+    }
+    if (!dot && b->n_threads > 1 && w->n_in > MIX_RUN &&
         matmul_by_runs(b, x, x_stride, w, bias, out, out_stride, n, work))
         return;
-    const struct cut c = n > FEW_ROWS ? cut_many(b, w, n) : cut_few(b, w, n);
-    const long pieces = c.across * c.down;
-    int threads = pieces < b->n_threads ? (int)pieces : b->n_threads;
-    size_t scratch = scratch_floats(b);
-    float *floats = work.data;
-
-#pragma omp parallel for num_threads(threads) if (threads > 1) schedule(dynamic)
-    for (long piece = 0; piece < pieces; piece++) {
-        long from = piece / c.down * c.outputs, row = piece % c.down * c.rows;
-        long to = from + c.outputs < w->n_out ? from + c.outputs : w->n_out;
-        long count = row + c.rows < n ? c.rows : n - row;
-        float *mine = floats ? floats + scratch * (size_t)omp_get_thread_num() : NULL;
-        ops->matmul(x + (size_t)row * x_stride, x_stride, w, bias, out + (size_t)row * out_stride,
-                    out_stride, (int)count, (int)from, (int)to, mine);
-    }
+    matmul_few(b, x, x_stride, w, bias, out, out_stride, n);
 }

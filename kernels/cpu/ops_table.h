@@ -1,12 +1,13 @@
 /* ops_table.h - the functions of one instruction set, as the including file has them.
  *
- * The includer defines ops_table's name (OPS), its word (ISA_NAME), DOT_BLOCK, MIX_BLOCK
- * and MATMUL_SCRATCH, and has the functions. */
+ * The includer defines the table's name (OPS), its word (ISA_NAME), and has the functions and the
+ * numbers of rows, outputs and floats that its products take. */
 const struct cpu_ops OPS = {
     .isa = ISA_NAME,
-    .dot_rows = DOT_BLOCK,
-    .mix_rows = MIX_BLOCK,
-    .matmul_scratch = MATMUL_SCRATCH,
+    .few_dot = FEW_DOT_ROWS,
+    .few_mix = FEW_MIX_ROWS,
+    .panel = PANEL,
+    .panel_floats = PANEL_FLOATS,
     .embed = embed,
     .add = add,
     .center = center,
@@ -17,6 +18,8 @@ const struct cpu_ops OPS = {
     .activate = activate,
     .gate = gate,
     .matmul = matmul,
+    .gather = gather_rows,
+    .many = matmul_many,
     .scores = scores,
     .softmax = softmax,
     .mix = mix_values,

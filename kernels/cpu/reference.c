@@ -6,6 +6,7 @@
  * once everywhere. Which NaN comes out of several is the one thing left open. */
 #include "kernels/cpu/cpu.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -139,9 +140,8 @@ static void gate(enum activation f, const float *x, const float *y, float *out, 
 }
 
 static void matmul(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
-                   float *out, size_t out_stride, int n, int from, int to, float *scratch)
+                   float *out, size_t out_stride, int n, int from, int to)
 {
-    (void)scratch;
     for (int row = 0; row < n; row++, x += x_stride, out += out_stride) {
         for (int o = from; o < to; o++) {
             const void *p = matrix_row(w, o);
@@ -216,9 +216,13 @@ static void mix_values(const struct attend_tile *tile)
     }
 }
 
-#define OPS            cpu_ops_scalar
-#define ISA_NAME       "scalar"
-#define DOT_BLOCK      512
-#define MIX_BLOCK      512
-#define MATMUL_SCRATCH 0
+/* Any number of rows is few. */
+#define OPS          cpu_ops_scalar
+#define ISA_NAME     "scalar"
+#define FEW_DOT_ROWS INT_MAX
+#define FEW_MIX_ROWS INT_MAX
+#define PANEL        0
+#define PANEL_FLOATS 0
+#define gather_rows  NULL
+#define matmul_many  NULL
 #include "kernels/cpu/ops_table.h"

@@ -21,8 +21,8 @@ typedef vec vmask;
 #define DOT_ROWS      3 /* rows of x times weight rows: 12 registers of sums */
 #define DOT_OUTPUTS   2
 #define DOT_STREAMS   4 /* of weights, where one row of x is multiplied */
-#define MIX_ROWS      6 /* rows of x times vectors of outputs: 12 */
-#define MIX_VECS      1
+#define MANY_ROWS     6 /* rows of x times vectors of outputs: 12 */
+#define MANY_VECS     1
 #define SCORE_QUERIES 4 /* queries times pages of keys: 8 */
 #define SCORE_PAGES   1
 #define VALUE_QUERIES 4 /* queries times vectors of a value: 8 */
@@ -205,6 +205,49 @@ static inline __m128 vec_sum4(vec a, vec b, vec c, vec d)
     __m128 first = _mm_unpacklo_ps(_mm256_castps256_ps128(ab), _mm256_extractf128_ps(ab, 1));
     __m128 second = _mm_unpacklo_ps(_mm256_castps256_ps128(cd), _mm256_extractf128_ps(cd, 1));
     return _mm_movelh_ps(first, second);
+}
+
+/* Lane j of vector i becomes lane i of vector j: the same of 8 x 8. */
+static inline void half_turn(__m256 v[8])
+{
+    __m256 t[8];
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) { /* pairs of lanes of two vectors */
+        t[i] = _mm256_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(v[i], v[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) { /* halves of a register of four */
+        v[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+        v[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+        v[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        v[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        __m256 low = v[i], high = v[i + 4];
+        v[i] = _mm256_permute2f128_ps(low, high, 0x20);
+        v[i + 4] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
+}
+
+static inline void vec_turn(vec v[16])
+{
+    __m256 t[4][8]; /* quarters: upper left, upper right, lower left, lower right */
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        t[0][i] = v[i].lo;
+        t[1][i] = v[i].hi;
+        t[2][i] = v[i + 8].lo;
+        t[3][i] = v[i + 8].hi;
+    }
+    for (int i = 0; i < 4; i++)
+        half_turn(t[i]);
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        v[i] = (vec){t[0][i], t[2][i]};
+        v[i + 8] = (vec){t[1][i], t[3][i]};
+    }
 }
 
 #endif

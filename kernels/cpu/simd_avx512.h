@@ -16,8 +16,8 @@ typedef __mmask16 vmask;
 #define DOT_ROWS      6 /* rows of x times weight rows: 24 sums, 10 operands */
 #define DOT_OUTPUTS   4
 #define DOT_STREAMS   8 /* of weights, where one row of x is multiplied */
-#define MIX_ROWS      8 /* rows of x times vectors of outputs: 24 sums, 4 operands */
-#define MIX_VECS      3
+#define MANY_ROWS     8 /* rows of x times vectors of outputs: 24 sums, 4 operands */
+#define MANY_VECS     3
 #define SCORE_QUERIES 4 /* queries times pages of keys: 16 sums */
 #define SCORE_PAGES   4
 #define VALUE_QUERIES 4 /* queries times vectors of a value: 16 sums */
@@ -182,6 +182,38 @@ static inline __m128 vec_sum4(vec a, vec b, vec c, vec d)
     x = _mm512_add_ps(x, _mm512_permute_ps(x, 0xb1)); /* i + i+1 */
     const __m512i heads = _mm512_setr_epi32(0, 4, 8, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0);
     return _mm512_castps512_ps128(_mm512_permutexvar_ps(heads, x));
+}
+
+/* Lane j of vector i becomes lane i of vector j. */
+static inline void vec_turn(vec v[16])
+{
+    vec t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) { /* pairs of lanes of two vectors */
+        t[i] = _mm512_unpacklo_ps(v[i], v[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(v[i], v[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) { /* quarters of a register of four */
+        v[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+        v[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xee);
+        v[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+        v[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) { /* halves of eight, then all of sixteen */
+        t[i] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_f32x4(v[i], v[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_f32x4(v[i + 8], v[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0x88);
+        v[i + 4] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0x88);
+        v[i + 8] = _mm512_shuffle_f32x4(t[i], t[i + 8], 0xdd);
+        v[i + 12] = _mm512_shuffle_f32x4(t[i + 4], t[i + 12], 0xdd);
+    }
 }
 
 #endif

@@ -8,6 +8,12 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector_load.h"
 
+#ifndef HINT
+#define HINT 2
+#endif
+#ifndef NOE
+#define NOE 0
+#endif
 #define LINE         64   /* bytes that come at once */
 #define STREAM_AHEAD 1024 /* bytes: far enough for memory to answer, near enough for a cache */
 
@@ -17,31 +23,10 @@ EXPAND void fetch_stream(const void *p)
     __builtin_prefetch((const char *)p + STREAM_AHEAD);
 }
 
-/* Sums that will be added to. */
-EXPAND void fetch_sums(const float *p)
-{
-    __builtin_prefetch(p, 1);
-}
-
-/* Weights of some outputs and inputs, those of a panel. */
+/* Weights of some outputs and inputs. */
 struct rectangle {
     int output, outputs, input, inputs;
 };
-
-/* The rectangle after r: that of the next outputs before `to`, and then of the next run. It has
- * no inputs after the last. */
-static inline struct rectangle rectangle_next(const struct matrix *w, struct rectangle r, int panel,
-                                              int run, int from, int to)
-{
-    r.output += panel;
-    if (r.output >= to) {
-        r.output = from;
-        r.input += run;
-    }
-    r.outputs = to - r.output < panel ? to - r.output : panel;
-    r.inputs = w->n_in - r.input < run ? w->n_in - r.input : run;
-    return r;
-}
 
 /* A part of some rows that is fetched into the second-level cache, some lines at a time, while
  * something else is computed: a core waits for few lines at once, and all of them would hold it
@@ -61,7 +46,7 @@ static inline struct errand errand_of(const void *first, ptrdiff_t stride, int r
         return e;
     e.end = e.at + width;
     e.rows = rows - 1;
-    e.each = (rows * (width / LINE + 1) + times - 1) / times;
+    e.each = NOE ? 0 : (rows * (width / LINE + 1) + times - 1) / times;
     return e;
 }
 
@@ -70,7 +55,7 @@ static inline struct errand errand_weights(const struct matrix *w, const struct 
                                            int times)
 {
     const int size = w->dtype == DTYPE_F32 ? 4 : 2;
-    if (r->inputs <= 0)
+    if (r->inputs <= 0 || r->outputs <= 0)
         return (struct errand){0};
     const void *first = weights_at(w->dtype, matrix_row(w, r->output), r->input * w->in_stride);
     if (w->in_stride == 1)
@@ -89,7 +74,7 @@ EXPAND void errand_go(struct errand *e)
             e->at = e->row;
             e->end = e->row + e->width;
         }
-        __builtin_prefetch(e->at, 0, 2);
+        __builtin_prefetch(e->at, 0, HINT);
         e->at += LINE;
     }
 }

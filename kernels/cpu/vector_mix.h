@@ -1,13 +1,11 @@
-/* vector_mix.h - products by the mix rule: Conv1D's weights, whose outputs lie side by side. */
+/* vector_mix.h - few rows by the mix rule: Conv1D's weights, whose outputs lie side by side. */
 #ifndef MIDPASS_CPU_VECTOR_MIX_H
 #define MIDPASS_CPU_VECTOR_MIX_H
 
 #include "kernels/cpu/vector_tile.h"
 
-#define STRIP       4096                   /* sums that few rows keep in the first-level cache */
-#define MIX_BLOCK   512                    /* rows that are multiplied at a time */
-#define MIX_PANEL   (MIX_VECS * VEC_LANES) /* outputs widened at a time, for one run */
-#define MIX_SCRATCH (MIX_RUN * MIX_PANEL + MIX_BLOCK * MIX_RUN) /* and the rows' part in it */
+#define FEW_MIX_ROWS 4
+#define STRIP        4096 /* sums that few rows keep in the first-level cache */
 
 /* Outputs o .. o+count-1 (at most a vector) of mix_steps. */
 EXPAND void mix_steps_part(const enum dtype t, const int n, const int steps, const float *x,
@@ -108,13 +106,6 @@ EXPAND void mix_strip(const enum dtype t, const int n, const int steps, const fl
     }
 }
 
-/* Outputs from .. that lie side by side, at most `most`. */
-static inline int side_by_side(const struct matrix *w, int from, int to, int most)
-{
-    int group = w->group > 0 ? w->group : w->n_out;
-    return least(least(to - from, group - from % group), most);
-}
-
 EXPAND void mix_few(const enum dtype t, const float *x, size_t x_stride, const struct matrix *w,
                     const float *bias, float *out, size_t out_stride, int n, int from, int to)
 {
@@ -134,148 +125,6 @@ EXPAND void mix_few(const enum dtype t, const float *x, size_t x_stride, const s
         else
             mix_strip(t, 4, 4, x, x_stride, row, w->in_stride, w->n_in, b, out + o, out_stride,
                       count);
-    }
-}
-
-/* A rectangle of weights to panel[inputs][MIX_PANEL]. */
-EXPAND void mix_pack(const enum dtype t, const struct matrix *w, const struct rectangle *r,
-                     float *panel)
-{
-    for (int o = 0, count; o < r->outputs; o += count) {
-        count = side_by_side(w, r->output + o, r->output + r->outputs, VEC_LANES);
-        const void *row = weights_at(t, matrix_row(w, r->output + o), r->input * w->in_stride);
-        float *p = panel + o;
-        for (int i = 0; i < r->inputs; i++, p += MIX_PANEL) {
-            vec_store_n(p, count, weights_load_n(t, row, count, vec_set(0)));
-            row = weights_at(t, row, w->in_stride);
-        }
-    }
-}
-
-static void mix_panel(const struct matrix *w, const struct rectangle *r, float *panel)
-{
-    if (r->outputs < MIX_PANEL) /* outputs that do not exist are multiplied, too */
-        memset(panel, 0, sizeof(float) * MIX_PANEL * (size_t)r->inputs);
-    if (w->dtype == DTYPE_F32)
-        mix_pack(DTYPE_F32, w, r, panel);
-    else if (w->dtype == DTYPE_F16)
-        mix_pack(DTYPE_F16, w, r, panel);
-    else
-        mix_pack(DTYPE_BF16, w, r, panel);
-}
-
-/* n rows of x, [n][MIX_RUN], times a panel. */
-EXPAND void mix_tile(const int n, const float *x, const float *panel, int length, int keep,
-                     struct finish to)
-{
-    vec sum[MIX_ROWS][MIX_VECS];
-    UNROLL
-    for (int i = 0; i < n; i++) {
-        UNROLL
-        for (int c = 0; c < MIX_VECS; c++) {
-            fetch_sums(to.out + (size_t)i * to.stride + c * VEC_LANES);
-            sum[i][c] = vec_set(0);
-        }
-    }
-    for (int k = 0; k < length; k++, panel += MIX_PANEL) {
-        vec w[MIX_VECS];
-        UNROLL
-        for (int c = 0; c < MIX_VECS; c++)
-            w[c] = vec_load(panel + c * VEC_LANES);
-        UNROLL
-        for (int i = 0; i < n; i++) {
-            vec v = vec_set(x[i * MIX_RUN + k]);
-            UNROLL
-            for (int c = 0; c < MIX_VECS; c++)
-                sum[i][c] = vec_fma(v, w[c], sum[i][c]);
-        }
-    }
-    UNROLL
-    for (int i = 0; i < n; i++) {
-        UNROLL
-        for (int c = 0; c < MIX_VECS; c++) {
-            float *out = to.out + (size_t)i * to.stride + c * VEC_LANES;
-            int width = least(VEC_LANES, keep - c * VEC_LANES);
-            if (width <= 0)
-                continue;
-            vec total = sum[i][c];
-            if (!to.first)
-                total = vec_add(vec_load_n(out, width, vec_set(0)), total);
-            if (to.bias)
-                total = vec_add(total, vec_load_n(to.bias + c * VEC_LANES, width, vec_set(0)));
-            vec_store_n(out, width, total);
-        }
-    }
-}
-
-EXPAND void mix_tile_rows(int n, const float *x, const float *panel, int length, int keep,
-                          struct finish to)
-{
-    switch (n) {
-    case 1:
-        mix_tile(1, x, panel, length, keep, to);
-        break;
-    case 2:
-        mix_tile(2, x, panel, length, keep, to);
-        break;
-    case 3:
-        mix_tile(3, x, panel, length, keep, to);
-        break;
-    case 4:
-        mix_tile(4, x, panel, length, keep, to);
-        break;
-    case 5:
-        mix_tile(5, x, panel, length, keep, to);
-        break;
-    case 6:
-        mix_tile(6, x, panel, length, keep, to);
-        break;
-#if MIX_ROWS > 6
-    case 7:
-        mix_tile(7, x, panel, length, keep, to);
-        break;
-    case 8:
-        mix_tile(8, x, panel, length, keep, to);
-        break;
-#endif
-    }
-}
-
-/* The rows' inputs of one run, to part[n][MIX_RUN]. They are too short for calls of memcpy(). */
-static void mix_part(const float *x, size_t x_stride, int n, int length, float *part)
-{
-    for (int i = 0; i < n; i++, x += x_stride, part += MIX_RUN) {
-        int k = 0;
-        for (; k + VEC_LANES <= length; k += VEC_LANES)
-            vec_store(part + k, vec_load(x + k));
-        for (; k < length; k++)
-            part[k] = x[k];
-    }
-}
-
-/* Many rows. The rows' part in a run is brought together, so that no stride of theirs can
- * throw them out of the cache; a panel stays in the first-level cache while they pass by. */
-static void mix_many(const float *x, size_t x_stride, const struct matrix *w, const float *bias,
-                     float *out, size_t out_stride, int n, int from, int to, float *scratch)
-{
-    float *panel = scratch, *part = scratch + MIX_RUN * MIX_PANEL;
-    const int tiles = (n + MIX_ROWS - 1) / MIX_ROWS;
-    struct rectangle r = {from, least(MIX_PANEL, to - from), 0, least(MIX_RUN, w->n_in)};
-    while (r.inputs > 0) {
-        const struct rectangle next = rectangle_next(w, r, MIX_PANEL, MIX_RUN, from, to);
-        const bool last = r.input + r.inputs == w->n_in;
-        struct errand errand = errand_weights(w, &next, tiles);
-        if (r.output == from)
-            mix_part(x + r.input, x_stride, n, r.inputs, part);
-        mix_panel(w, &r, panel);
-        for (int i = 0; i < tiles; i++) {
-            int row = tile_begin(n, MIX_ROWS, i), rows = tile_begin(n, MIX_ROWS, i + 1) - row;
-            struct finish f = {out + (size_t)row * out_stride + r.output, out_stride,
-                               last && bias ? bias + r.output : NULL, r.input == 0};
-            errand_go(&errand);
-            mix_tile_rows(rows, part + (size_t)row * MIX_RUN, panel, r.inputs, r.outputs, f);
-        }
-        r = next;
     }
 }
 

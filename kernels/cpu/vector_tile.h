@@ -10,13 +10,12 @@ static inline int least(int a, int b)
     return a < b ? a : b;
 }
 
-/* Where a run's sums go: set by the first run, added to by the others, bias after the last. */
-struct finish {
-    float *out; /* of the tile's first row and output */
-    size_t stride;
-    const float *bias; /* of the tile's first output; NULL: none, or not the last run */
-    bool first;
-};
+/* Outputs from .. that lie side by side, at most `most`. */
+static inline int side_by_side(const struct matrix *w, int from, int to, int most)
+{
+    int group = w->group > 0 ? w->group : w->n_out;
+    return least(least(to - from, group - from % group), most);
+}
 
 /* Rows are cut into tiles of nearly equal height: 7 are 4 and 3, not 6 and 1. */
 static inline int tile_begin(int n, int most, int i)
