@@ -160,10 +160,49 @@ static void runs_each_once(void **state)
     side_close(&far);
 }
 
+/* Generates with the n-th request for memory refused, and all after it. False: it was not reached.
+ */
+static bool refused_at(const char *name, long n)
+{
+    struct side far;
+    struct backend *b = far_open(1);
+    assert_non_null(b);
+    far_unguard();
+    side_open(&far, name, b, 0, side_any);
+    side_say(&far, PROMPT);
+    side_say(&far, "break *.z if norm(.) > 1e9");
+    ledger_fail_after(far.ledger, n);
+    struct error err = {0};
+    bool ok = session_generate(&far.session, 4, &err) && session_wait(&far.session, &err);
+    ledger_fail_after(far.ledger, 0);
+    assert_true(ok || (err.code == ERR_MEMORY && err.text[0]));
+    /* What came of it stands, and goes on. */
+    int before = far.session.trace.n_ids;
+    if (!session_generate(&far.session, 2, &err))
+        fail_msg("%s: behind a refusal at %ld: %s", name, n, err.text);
+    assert_true(far.session.trace.n_ids == before + 2);
+    side_close(&far); /* fails if it leaves anything */
+    return !ok;
+}
+
+/* Where only running ahead is refused, nobody hears of it. */
+static void refusals_are_told(void **state)
+{
+    long refused = 0, n = 1, quiet = 0;
+    (void)state;
+    for (; quiet < 20; n++) {
+        bool told = refused_at("llama-biased", n);
+        refused += told;
+        quiet = told ? 0 : quiet + 1;
+    }
+    assert_true(refused > 3);
+}
+
 int main(void)
 {
-    struct CMUnitTest tests[CHECKPOINTS_MOST];
+    struct CMUnitTest tests[CHECKPOINTS_MOST + 1];
     int n = checkpoints_add(tests, 0, CHECKPOINTS_MOST, says_the_same);
     n = checkpoints_add(tests, n, CHECKPOINTS_MOST, runs_each_once);
+    tests[n++] = (struct CMUnitTest)cmocka_unit_test(refusals_are_told);
     return _cmocka_run_group_tests("running ahead", tests, (size_t)n, NULL, NULL);
 }
