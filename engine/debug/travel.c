@@ -89,11 +89,12 @@ static int next_place(const struct watcher *w, int position, int op, size_t *hit
     if (!watcher_saw(w, position))
         return w->next_stood[op + 1];
     int next = w->next_asked[op + 1];
-    const struct hit *h = w->hits + *hit, *end = w->hits + w->n;
-    while (h < end && (h->position < position || (h->position == position && h->op <= op)))
-        h++;
-    *hit = (size_t)(h - w->hits);
-    return h < end && h->position == position && h->op < next ? h->op : next;
+    for (; *hit < w->n; ++*hit) {
+        const struct hit *h = &w->hits[*hit];
+        if (h->position > position || (h->position == position && h->op > op))
+            return h->position == position && h->op < next ? h->op : next;
+    }
+    return next;
 }
 
 /* Looks at each place of positions [from, to) up to (position, op). */
