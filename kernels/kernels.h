@@ -161,9 +161,6 @@ struct workspace {
     size_t bytes;
 };
 
-/* All pointers to floats, pages and weights are the backend's memory. Outputs
- * may not overlap inputs unless a line says so. Operations return nothing: what
- * goes wrong on a device is kept and told by sync(). */
 /* See backend.brief. */
 enum keeping {
     KEEP_FLOATS,
@@ -171,6 +168,9 @@ enum keeping {
     KEEP_NOTHING, /* of a norm's center and divide: its next ops go on with them, and nobody else */
 };
 
+/* All pointers to floats, pages and weights are the backend's memory. Outputs
+ * may not overlap inputs unless a line says so. Operations return nothing: what
+ * goes wrong on a device is kept and told by sync(). */
 struct backend {
     int version;
     const char *name; /* "cpu", "cuda" */

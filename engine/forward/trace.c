@@ -243,8 +243,7 @@ static bool compute_rows(struct trace *t, int pos0, int rows, int layer, struct 
     while (first < layer && t->done[first + 1] >= pos0 + rows)
         first++;
     first = trace_nearest_kept(t, first);
-    /* Behind one row alone the logits may follow. */
-    size_t width = rows == 1 && p->tail_width > p->frame_width ? p->tail_width : p->frame_width;
+    size_t width = t->ahead.wanted && rows == 1 ? trace_row_width(t) : p->frame_width;
     if (!vm_reserve(t->vm, f, rows, width, err))
         return false;
     struct vm_call c = trace_call(t, f, pos0, rows);

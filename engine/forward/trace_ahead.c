@@ -44,6 +44,12 @@ static bool can_run(struct trace *t, int position)
            trace_needs_long(t, position + 1) == t->long_regime && trace_fit_pages(t, position + 1);
 }
 
+size_t trace_row_width(const struct trace *t)
+{
+    const struct program *p = &t->model->program;
+    return p->tail_width > p->frame_width ? p->tail_width : p->frame_width;
+}
+
 /* Ends the pass of a position, whose residual the frame has. */
 static bool ask(struct trace *t, int position, struct error *err)
 {
@@ -63,8 +69,8 @@ static bool run(struct trace *t, int position, const struct best_entry *token, s
     c.save = trace_save_z;
     c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
     c.context = t;
-    return trace_enter(t, &c, 0, err) && trace_run_blocks(t, &c, 0, trace_layers(t), err) &&
-           ask(t, position, err);
+    return vm_reserve(t->vm, c.frame, 1, trace_row_width(t), err) && trace_enter(t, &c, 0, err) &&
+           trace_run_blocks(t, &c, 0, trace_layers(t), err) && ask(t, position, err);
 }
 
 bool trace_asked(const struct trace *t, int position)

@@ -49,6 +49,8 @@ bool trace_take_ahead(struct trace *t, int position);
 /* Behind the pass of the last position, which the frame has if nothing was run ahead of it: asks
  * for what comes next, where that is wanted and can be. */
 void trace_go_ahead(struct trace *t, int position);
+/* Floats of the frame for one row and its logits behind it. */
+size_t trace_row_width(const struct trace *t);
 /* Whether this position's pass has ended by asking for what is best behind it. */
 bool trace_asked(const struct trace *t, int position);
 

@@ -8,12 +8,7 @@
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/vector_load.h"
 
-#ifndef HINT
-#define HINT 2
-#endif
-#ifndef NOE
-#define NOE 0
-#endif
+#define SECOND_LEVEL 2    /* the cache that an errand fetches into, for the compiler */
 #define LINE         64   /* bytes that come at once */
 #define STREAM_AHEAD 1024 /* bytes: far enough for memory to answer, near enough for a cache */
 
@@ -46,7 +41,7 @@ static inline struct errand errand_of(const void *first, ptrdiff_t stride, int r
         return e;
     e.end = e.at + width;
     e.rows = rows - 1;
-    e.each = NOE ? 0 : (rows * (width / LINE + 1) + times - 1) / times;
+    e.each = (rows * (width / LINE + 1) + times - 1) / times;
     return e;
 }
 
@@ -74,7 +69,7 @@ EXPAND void errand_go(struct errand *e)
             e->at = e->row;
             e->end = e->row + e->width;
         }
-        __builtin_prefetch(e->at, 0, HINT);
+        __builtin_prefetch(e->at, 0, SECOND_LEVEL);
         e->at += LINE;
     }
 }

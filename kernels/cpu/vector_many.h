@@ -10,8 +10,8 @@
 
 #include "kernels/cpu/vector_panel.h"
 
-#define FETCH_STEPS                                                                                \
-    16 /* of a tile for one step of the errand: a core waits for each page's place */
+/* Of a tile, for one step of the errand: a core waits for each page's place. */
+#define FETCH_STEPS 16
 
 /* ---- tiles ----------------------------------------------------------------------------------- */
 

@@ -23,8 +23,8 @@ struct decode {
     struct attention a;
     struct kv_pages kv;
     const float *q;
-    float *z, *sums,
-        *partial; /* partial: [n, H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
+    float *z, *sums;
+    float *partial; /* [n, H, splits, h + 2]: mix, maximum, sum; splits 1: unused */
     int pos0, splits;
 };
 

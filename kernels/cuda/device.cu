@@ -260,8 +260,10 @@ void *const *pages_on_device(struct cuda *c, void *const *pages, int n)
             m = &c->mirrors[i];
     }
     m->used = ++c->clock;
-    if (m->source != pages)
+    if (m->source != pages) {
+        queue_flush(c); /* what is queued may read what the list was of */
         m->n = 0;
+    }
     m->source = pages;
     if (n > m->room && !mirror_grow(c, m, n))
         return NULL;

@@ -46,6 +46,7 @@ enum {
     TURNED_K,
     ANGLES,
     Z,
+    SUMS,
     ATTN,
     MID,
     SCALE2,
@@ -124,6 +125,7 @@ static void block_open(struct block *b, const struct shape *s)
                                    [TURNED_K] = k,
                                    [ANGLES] = r,
                                    [Z] = q,
+                                   [SUMS] = (size_t)s->heads,
                                    [ATTN] = d,
                                    [MID] = d,
                                    [SCALE2] = 1,
@@ -262,7 +264,8 @@ static void block_run(struct block *b, int pos, const float *x, const float *y, 
     }
     gpu->kv_store(gpu, &b->view, pos, 1, b->at[s->r ? TURNED_K : K], b->at[V]);
     seen(b, V);
-    gpu->attend(gpu, &b->a, &b->view, b->at[s->r ? TURNED_Q : Q], pos, 1, b->at[Z], NULL, b->work);
+    gpu->attend(gpu, &b->a, &b->view, b->at[s->r ? TURNED_Q : Q], pos, 1, b->at[Z], b->at[SUMS],
+                b->work);
     seen(b, Z);
     product(b, W_O, Z, ATTN);
     gpu->add(gpu, b->at[SUM], b->at[ATTN], b->at[MID], d);
