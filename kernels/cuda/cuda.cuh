@@ -53,6 +53,15 @@ struct norm_job {
     int d;
 };
 
+/* Whether four elements can be loaded and stored at once. */
+__host__ __device__ static __forceinline__ bool norm_in_fours(const struct norm_job &j)
+{
+    uintptr_t all = (uintptr_t)j.x | (uintptr_t)j.y | (uintptr_t)j.sum | (uintptr_t)j.saved |
+                    (uintptr_t)j.centred | (uintptr_t)j.normalized | (uintptr_t)j.gain |
+                    (uintptr_t)j.bias | (uintptr_t)j.out;
+    return j.d % 4 == 0 && all % 16 == 0;
+}
+
 /* The same of n rows, one behind the other. d 0: only their sum was asked for so far, of `count`
  * elements. */
 struct norms {

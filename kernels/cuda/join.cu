@@ -298,7 +298,7 @@ void join_product(struct cuda *c, const float *x, size_t x_stride, const struct 
                  j->x_stride == x_stride && j->n == n && alike(&j->w[0], w) &&
                  j->streamed == fresh.streamed;
     if (with.kind == NORM && fresh.streamed && norms->n == 1 && norms->row.out == x &&
-        norms->row.d == w->n_in) {
+        norms->row.d == w->n_in && norm_in_fours(norms->row)) {
         with.kind = PRODUCTS;
         *j = fresh;
         j->normed = true;

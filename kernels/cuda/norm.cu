@@ -86,7 +86,7 @@ __global__ void gain_kernel(const float *x, const float *gain, const float *bias
 __global__ void __launch_bounds__(NORM_LANES) norm_kernel(const __grid_constant__ struct norm_job j)
 {
     extern __shared__ float4 shared[];
-    norm_row<0>(j, (float *)shared, NULL, true);
+    norm_row<0, true>(j, (float *)shared, NULL, {0, j.d});
 }
 
 void norm_launch(struct cuda *c, const struct norm_job *j)

@@ -93,7 +93,7 @@ template <int THREADS> __device__ static __forceinline__ double lanes_sum(double
 /* Out of line: what is run once a stage takes as long as its code takes to come. */
 template <int THREADS, bool FOUR>
 __device__ static __noinline__ void norm_way(const struct norm_job &j, float *v, bf16 *rounds,
-                                             bool writes)
+                                             struct stretch mine)
 {
     __shared__ double part[2][NORM_LANES / 32];
     int d = j.d, n = (d + 3) / 4, tid = threadIdx.x;
@@ -121,6 +121,7 @@ __device__ static __noinline__ void norm_way(const struct norm_job &j, float *v,
 #pragma unroll
         for (int i = 0; i < NORM_BATCH; i++) {
             int g = from + i * NORM_LANES;
+            bool writes = g >= mine.from && g < mine.to;
             if (g >= n)
                 break;
             if (j.y)
@@ -145,13 +146,13 @@ __device__ static __noinline__ void norm_way(const struct norm_job &j, float *v,
                  left > 3 ? a.w - mean : 0.0f};
             *place = a;
             sum += row_squares(a);
-            if (writes)
+            if (g >= mine.from && g < mine.to)
                 row_store<FOUR>(j.centred, g, d, a);
         }
         sum = lanes_sum<THREADS>(sum, part[1]);
     }
     float by = sqrtf((float)fma(sum, j.each, (double)j.eps));
-    if (writes && j.scale && tid == 0)
+    if (j.scale && tid == 0 && mine.from == 0 && mine.to > 0)
         *j.scale = by;
     if (!j.normalized)
         return;
@@ -162,6 +163,7 @@ __device__ static __noinline__ void norm_way(const struct norm_job &j, float *v,
 #pragma unroll
         for (int i = 0; i < NORM_BATCH; i++) {
             int g = from + i * threads;
+            bool writes = g >= mine.from && g < mine.to;
             if (g >= n)
                 break;
             float4 *place = (float4 *)(v + place_of(4 * g)), a = *place;
@@ -186,19 +188,18 @@ __device__ static __noinline__ void norm_way(const struct norm_job &j, float *v,
     }
 }
 
-/* The same of a row that fits into the lanes' hands, for a block that writes nothing: the same bits
- * in a third of the steps. */
-static __device__ __forceinline__ bool norm_is_plain(const struct norm_job &j, bool writes)
+/* The same of a row that fits into the lanes' hands: the same bits in a third of the steps. */
+static __device__ __forceinline__ bool norm_is_plain(const struct norm_job &j)
 {
-    return !writes && !j.centred && j.gain && !j.bias && j.out &&
-           j.d <= NORM_HANDS * 4 * NORM_LANES;
+    return !j.centred && j.gain && !j.bias && j.out && j.d <= NORM_HANDS * 4 * NORM_LANES;
 }
 
 template <int THREADS>
-__device__ static __noinline__ void norm_plain(const struct norm_job &j, float *v, bf16 *rounds)
+__device__ static __noinline__ void norm_plain(const struct norm_job &j, float *v, bf16 *rounds,
+                                               struct stretch mine)
 {
     __shared__ double part[NORM_LANES / 32];
-    int n = j.d / 4, tid = threadIdx.x, mine = tid < NORM_LANES ? n : 0;
+    int tid = threadIdx.x, n = tid < NORM_LANES ? j.d / 4 : 0;
     const float4 *x = (const float4 *)j.x, *y = (const float4 *)j.y, *gain = (const float4 *)j.gain;
     float4 a[NORM_HANDS], b[NORM_HANDS], g[NORM_HANDS];
     double sum = 0;
@@ -206,7 +207,7 @@ __device__ static __noinline__ void norm_plain(const struct norm_job &j, float *
     for (int i = 0; i < NORM_HANDS; i++) {
         int at = tid + i * NORM_LANES;
         a[i] = b[i] = g[i] = {0, 0, 0, 0};
-        if (at < mine) {
+        if (at < n) {
             a[i] = __ldcg(x + at);
             g[i] = __ldcg(gain + at);
             if (y)
@@ -220,39 +221,48 @@ __device__ static __noinline__ void norm_plain(const struct norm_job &j, float *
         sum += row_squares(a[i]); /* adding 0 changes no sum of squares */
     }
     sum = lanes_sum<THREADS>(sum, part);
-    float inverse = __frcp_rn(sqrtf((float)fma(sum, j.each, (double)j.eps)));
+    float by = sqrtf((float)fma(sum, j.each, (double)j.eps)), inverse = __frcp_rn(by);
 #pragma unroll
     for (int i = 0; i < NORM_HANDS; i++) {
         int at = tid + i * NORM_LANES;
-        if (at >= mine)
+        bool writes = at >= mine.from && at < mine.to;
+        if (at >= n)
             break;
-        a[i] = {a[i].x * inverse * g[i].x, a[i].y * inverse * g[i].y, a[i].z * inverse * g[i].z,
-                a[i].w * inverse * g[i].w};
+        float4 x = a[i];
+        float4 normalized = {x.x * inverse, x.y * inverse, x.z * inverse, x.w * inverse};
+        a[i] = {normalized.x * g[i].x, normalized.y * g[i].y, normalized.z * g[i].z,
+                normalized.w * g[i].w};
         if (rounds)
             row_round(rounds, at, a[i]);
         else
             *(float4 *)(v + place_of(4 * at)) = a[i];
+        if (!writes)
+            continue;
+        if (j.sum)
+            ((float4 *)j.sum)[at] = x;
+        if (j.saved)
+            ((float4 *)j.saved)[at] = x;
+        if (j.scale && at == 0)
+            *j.scale = by;
+        ((float4 *)j.normalized)[at] = normalized;
+        ((float4 *)j.out)[at] = a[i];
     }
 }
 
 /* The norm's row, as far as it goes, to v, by place_of: room for d floats, rounded up to 256; and
- * rounded to `rounds`, if it is not NULL. What the job asks for is written where `writes`, over x
- * and y too. By the first THREADS of a block, 0: all of it. A barrier behind it makes v and rounds
- * readable. */
-template <int THREADS>
+ * rounded to `rounds`, if it is not NULL. Of what the job asks for the fours in `mine` are written,
+ * over x and y too. By the first THREADS of a block, 0: all of it. A barrier behind it makes v and
+ * rounds readable. ANY: it may be one that is not norm_in_fours. */
+template <int THREADS, bool ANY>
 __device__ static __forceinline__ void norm_row(const struct norm_job &j, float *v, bf16 *rounds,
-                                                bool writes)
+                                                struct stretch mine)
 {
-    uintptr_t all = (uintptr_t)j.x | (uintptr_t)j.y | (uintptr_t)j.sum | (uintptr_t)j.saved |
-                    (uintptr_t)j.centred | (uintptr_t)j.normalized | (uintptr_t)j.gain |
-                    (uintptr_t)j.bias | (uintptr_t)j.out;
-    bool four = j.d % 4 == 0 && all % 16 == 0;
-    if (four && norm_is_plain(j, writes))
-        norm_plain<THREADS>(j, v, rounds);
-    else if (four)
-        norm_way<THREADS, true>(j, v, rounds, writes);
+    if (ANY && !norm_in_fours(j))
+        norm_way<THREADS, false>(j, v, rounds, mine);
+    else if (norm_is_plain(j))
+        norm_plain<THREADS>(j, v, rounds, mine);
     else
-        norm_way<THREADS, false>(j, v, rounds, writes);
+        norm_way<THREADS, true>(j, v, rounds, mine);
 }
 
 #endif

@@ -27,7 +27,7 @@ __device__ static __forceinline__ void row_bring(const struct product_stage &s, 
                                                  bf16 *rounds)
 {
     if (s.normed) {
-        norm_row<THREADS>(s.norm, v, ROUND ? rounds : NULL, blockIdx.x == 0);
+        norm_row<THREADS, false>(s.norm, v, ROUND ? rounds : NULL, share_of((s.norm.d + 3) / 4));
         return;
     }
     int threads = THREADS ? THREADS : (int)blockDim.x, n = (s.n_in + 3) / 4;
@@ -89,11 +89,11 @@ __device__ static __forceinline__ void unit_finish(const struct product_stage &s
         value[o] = s.bias[p.part[o]] ? sum[o] + bias[o] : sum[o];
         s.out[p.part[o]][p.row[o]] = value[o];
     }
-    if (s.activated && s.paired) {
-        s.post[p.row[0]] = __fmul_rn(apply(s.act, value[0]), value[1]);
-    } else if (s.activated) {
-        s.post[p.row[0]] = apply(s.act, value[0]);
-        s.post[p.row[1]] = apply(s.act, value[1]);
+    int posts = !s.activated ? 0 : s.paired ? 1 : 2;
+#pragma unroll 1 /* an activation is long */
+    for (int o = 0; o < posts; o++) {
+        float x = apply(s.act, o == 0 ? value[0] : value[1]);
+        s.post[o == 0 ? p.row[0] : p.row[1]] = s.paired ? __fmul_rn(x, value[1]) : x;
     }
 }
 

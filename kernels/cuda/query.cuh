@@ -151,11 +151,12 @@ __device__ static __forceinline__ float score_of(const float q[N], const float k
     return scale * (score + __shfl_xor_sync(0xffffffffu, score, 2));
 }
 
-/* A step: what the lane finds in its keys, which are at `key` and `value`; NULL: there is none.
- * FULL: no lane lacks a key or a chunk. */
+/* A step: what the lane finds in its keys, which are at `key` and `value`. There are `there` of
+ * them: where others would be, something can be read. FULL: no lane lacks a chunk. */
 template <typename T, int C, bool FULL>
 __device__ static __forceinline__ void seek_step(const struct attention_stage &s, const float *q,
                                                  const T *const key[2], const T *const value[2],
+                                                 int there,
                                                  struct mixed<C * 16 / (int)sizeof(T)> *m)
 {
     constexpr int VEC = 16 / (int)sizeof(T), N = C * VEC, EACH = step_of<T>::EACH;
@@ -163,15 +164,16 @@ __device__ static __forceinline__ void seek_step(const struct attention_stage &s
     float part[N], score[2] = {-INFINITY, -INFINITY};
 #pragma unroll
     for (int i = 0; i < EACH; i++) {
-        chunks_load<T, C, FULL>(key[i], key[i] ? left : 0, part);
-        float found = score_of<N>(q, part, s.a.scale);
-        score[i] = FULL || key[i] ? found : -INFINITY;
+        chunks_load<T, C, FULL>(key[i], left, part);
+        score[i] = score_of<N>(q, part, s.a.scale);
     }
-    struct weighed w = weigh_in<N>(m, score[0], score[1]);
-    chunks_load<T, C, FULL>(value[0], key[0] ? left : 0, part);
+    if (there == 0)
+        return;
+    struct weighed w = weigh_in<N>(m, score[0], there == 2 ? score[1] : -INFINITY);
+    chunks_load<T, C, FULL>(value[0], left, part);
     mix_first<N>(m, w, part);
-    if (EACH == 2) {
-        chunks_load<T, C, FULL>(value[1], key[1] ? left : 0, part);
+    if (there == 2) {
+        chunks_load<T, C, FULL>(value[1], left, part);
         mix_second<N>(m, w, part);
     }
 }
@@ -189,11 +191,13 @@ __device__ static __forceinline__ void own_row(const struct attention_stage &s, 
     if (e >= h)
         return;
     char *page = own ? (char *)s.kv.pages[s.pos / KV_PAGE] : NULL;
-    float x = s.q_out ? turned(s.q, s.angles, s.r, s.style, i, e) : __ldcg(s.q + i), y = 0, v = 0;
+    struct turning query = turn_take(s.q, s.q_out ? s.angles : NULL, s.r, s.style, i, e), made = {};
+    float v = 0;
     if (own && s.keys) {
-        y = s.k_out ? turned(s.keys, s.angles, s.r, s.style, k, e) : __ldcg(s.keys + k);
+        made = turn_take(s.keys, s.k_out ? s.angles : NULL, s.r, s.style, k, e);
         v = __ldcg(s.values + k);
     }
+    float x = turned(query), y = turned(made);
     room->query[e] = rounded<T>(x);
     if (own) {
         size_t at = ((size_t)g * KV_PAGE + (size_t)(s.pos % KV_PAGE)) * (size_t)h + (size_t)e;
@@ -267,6 +271,31 @@ __device__ static __forceinline__ float warps_mixed(const struct query_room *roo
     return mix;
 }
 
+/* By the last of a head's parts to end. Out of line: seldom run where the product behind a query
+ * does it, and code that lies between what is run costs time. */
+template <int THREADS>
+static __device__ __noinline__ void parts_join(const struct attention_stage &s, int head,
+                                               struct query_room *room)
+{
+    int h = s.a.d_head, tid = (int)threadIdx.x;
+    const float *parts = s.partial + (size_t)head * s.splits * PART_FLOATS(h);
+    __threadfence();
+    threads_wait<SEEKERS_BARRIER, THREADS>();
+    if (tid == 0) {
+        room->last = atomicAdd(&s.arrived[head], 1) == (unsigned)s.splits - 1;
+        if (room->last)
+            s.arrived[head] = 0; /* for the next one */
+    }
+    threads_wait<SEEKERS_BARRIER, THREADS>();
+    if (!room->last || tid > h)
+        return;
+    __threadfence();
+    if (tid < h)
+        z_write(s.z, s.kept, s.narrowed, head * h + tid, parts_mixed(parts, s.splits, h, tid));
+    else if (s.sums)
+        s.sums[head] = parts_sum(parts, s.splits, h);
+}
+
 /* Ends a turn: the own key, the lanes and warps put together, the parts by the last of them.
  * THREADS: SEEKERS, or 0 where the block has no others. */
 template <typename T, int C, int THREADS>
@@ -307,8 +336,7 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
             s.sums[head] = most + logf(sum);
         return;
     }
-    int stride = PART_FLOATS(h);
-    float *parts = s.partial + (size_t)head * s.splits * stride, *own = parts + split * stride;
+    float *own = s.partial + ((size_t)head * s.splits + split) * PART_FLOATS(h);
     if (tid < h) {
         own[tid] = mix;
         if (tid == 0) {
@@ -316,23 +344,8 @@ __device__ static __forceinline__ void turn_end(const struct attention_stage &s,
             own[h + 1] = sum;
         }
     }
-    if (s.open)
-        return;
-    __threadfence();
-    threads_wait<SEEKERS_BARRIER, THREADS>();
-    if (tid == 0) {
-        room->last = atomicAdd(&s.arrived[head], 1) == (unsigned)s.splits - 1;
-        if (room->last)
-            s.arrived[head] = 0; /* for the next one */
-    }
-    threads_wait<SEEKERS_BARRIER, THREADS>();
-    if (!room->last || tid > h)
-        return;
-    __threadfence();
-    if (tid < h)
-        z_write(s.z, s.kept, s.narrowed, head * h + tid, parts_mixed(parts, s.splits, h, tid));
-    else if (s.sums)
-        s.sums[head] = parts_sum(parts, s.splits, h);
+    if (!s.open)
+        parts_join<THREADS>(s, head, room);
 }
 
 #endif

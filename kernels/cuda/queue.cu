@@ -162,8 +162,10 @@ void queue_norm(struct cuda *c, const struct norm_job *j)
 {
     struct queue *q = c->queue;
     struct reach written[MOST_SPANS];
-    if (!q) {
+    if (!q || !norm_in_fours(*j)) {
+        queue_flush(c);
         norm_launch(c, j);
+        queue_measure_waiting(c);
         return;
     }
     struct stage *s = push(c, STAGE_NORM, written, note_norm(j, written));

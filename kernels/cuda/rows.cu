@@ -237,7 +237,7 @@ __global__ void rope_kernel(const float *x, const float *angles, int r, enum rop
     x += (size_t)blockIdx.x * width;
     out += (size_t)blockIdx.x * width;
     for (int i = threadIdx.x; i < width; i += blockDim.x)
-        out[i] = narrow<T>(turned(x, angles, r, style, i, i % h));
+        out[i] = narrow<T>(turned(turn_take(x, angles, r, style, i, i % h)));
 }
 
 __device__ static __forceinline__ void turn(bf16 *x, bf16 *y, float cosine, float sine)

@@ -23,15 +23,16 @@ __global__ void __launch_bounds__(SEEKERS)
     lane_take<T, C>(room.query, q);
     for (int k0 = keys.from + warp * STEP; k0 < keys.to; k0 += SEEK_WARPS * STEP) {
         const T *key[2] = {}, *value[2] = {};
+        int there = 0;
 #pragma unroll
         for (int i = 0; i < step_of<T>::EACH; i++) {
             int k = k0 + 8 * i + lane / 4;
-            if (k >= keys.to)
-                continue;
+            there += k < keys.to;
+            k = k < keys.to ? k : keys.to - 1;
             key[i] = paged<T>(s.kv, s.kv.key_offset, g, k);
             value[i] = paged<T>(s.kv, s.kv.value_offset, g, k);
         }
-        seek_step<T, C, false>(s, q, key, value, &m);
+        seek_step<T, C, false>(s, q, key, value, there, &m);
     }
     turn_end<T, C, 0>(s, head, split, q, &m, &room);
 }

@@ -88,10 +88,17 @@ __device__ static __forceinline__ int share_begin(int n, int block)
     return (int)((unsigned)n * (unsigned)block / gridDim.x); /* n: MOST_OUTPUTS at most */
 }
 
-/* The keys before its own that a part of a query's has. */
 struct stretch {
     int from, to;
 };
+
+/* The block's part of n things. */
+__device__ static __forceinline__ struct stretch share_of(int n)
+{
+    return {share_begin(n, (int)blockIdx.x), share_begin(n, (int)blockIdx.x + 1)};
+}
+
+/* The keys before its own that a part of a query's has. */
 
 __device__ static __forceinline__ struct stretch stretch_of(const struct attention_stage &s,
                                                             int split)

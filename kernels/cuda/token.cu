@@ -37,6 +37,8 @@
 
 #define DEALT 85 /* percent of a stage's units */
 #define SOME  4  /* places that the others fill at a time, or those of one unit */
+/* Lanes that see at a time whether they can fill theirs: looking costs the other warps time. */
+#define LOOKING 4
 
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
 
@@ -158,9 +160,10 @@ __device__ static __forceinline__ void fill(const struct ring &r, int stage, uns
         bool waits = lane < now;
         if (waits)
             c = what(first + lane);
-        for (unsigned left = 1; left;) {
+        for (unsigned left = __ballot_sync(0xffffffffu, waits); left;) {
             struct place before = r.told->at_work < stage ? near : far;
-            bool can = waits && arrival_over(r.empty + p.slot, p.turn + 1) &&
+            bool looks = waits && __popc(left & ((1u << lane) - 1)) < LOOKING;
+            bool can = looks && arrival_over(r.empty + p.slot, p.turn + 1) &&
                        (n < most || arrival_over(r.full + before.slot, before.turn));
             unsigned blocked = __ballot_sync(0xffffffffu, waits && !can);
             if (can && (!blocked || lane < __ffs((int)blocked) - 1)) {
@@ -190,15 +193,6 @@ __device__ static __forceinline__ struct cargo cargo_of(const struct product_sta
             unit};
 }
 
-/* The units from `first` on. */
-template <typename W>
-__device__ static __forceinline__ void fetch_units(const struct product_stage &s, int first, int n,
-                                                   const struct ring &r, int stage,
-                                                   unsigned *filled, uint64_t policy)
-{
-    fill(r, stage, filled, n * s.parts, policy, [&](int i) { return cargo_of<W>(s, first, i); });
-}
-
 /* Multiprocessors are not equally quick at it: most units are dealt out, of the others each takes
  * some when it has room for them. `taken` counts those. */
 template <typename W>
@@ -206,14 +200,14 @@ __device__ static void fetch_products(const struct product_stage &s, unsigned *t
                                       const struct ring &r, int stage, unsigned *filled,
                                       uint64_t policy)
 {
-    int dealt = s.units * DEALT / 100 / (int)gridDim.x, rest = dealt * (int)gridDim.x;
+    int n = s.units * DEALT / 100 / (int)gridDim.x, rest = n * (int)gridDim.x;
     int some = SOME > s.parts ? SOME / s.parts : 1, lane = (int)threadIdx.x % 32;
-    int next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0;
-    fetch_units<W>(s, dealt * (int)blockIdx.x, dealt, r, stage, filled, policy);
-    for (int first; (first = __shfl_sync(0xffffffffu, next, 0)) < s.units;) {
-        int n = s.units - first < some ? s.units - first : some;
-        next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0; /* it comes meanwhile */
-        fetch_units<W>(s, first, n, r, stage, filled, policy);
+    for (int first = n * (int)blockIdx.x; first < s.units;) {
+        int next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0; /* it comes meanwhile */
+        fill(r, stage, filled, n * s.parts, policy,
+             [&](int i) { return cargo_of<W>(s, first, i); });
+        first = __shfl_sync(0xffffffffu, next, 0);
+        n = s.units - first < some ? s.units - first : some;
     }
 }
 
@@ -270,21 +264,23 @@ __device__ static void fetch_all(const struct token &t, const struct ring &r)
 
 /* The row of a query's heads, whose parts are put together: as parts_mixed does it, and so with the
  * same bits. A thread takes four elements at a time, and twice of them; all their parts are on
- * their way before any of it is needed. room: what each head's parts have found as maxima, then as
- * sums. */
+ * their way before any of it is needed. For good it is written by all blocks, each its share. room:
+ * what each head's parts have found as maxima, then as sums. */
 template <bool ROUND>
 __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float *room, float *v,
                                                  bf16 *rounds)
 {
     constexpr int PARTS = TOKEN_MIXED_PARTS, TAKEN = 2;
-    int h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x;
-    if (tid < j.n_heads * j.splits) {
-        int at = tid / j.splits * 2 * PARTS + tid % j.splits;
-        room[at] = __ldcg(j.partial + (size_t)tid * stride + h);
-        room[at + PARTS] = __ldcg(j.partial + (size_t)tid * stride + h + 1);
+    int h = j.d_head, stride = PART_FLOATS(h), tid = (int)threadIdx.x, n = j.n_heads * h / 4;
+    bool has_part = tid < j.n_heads * j.splits;
+    float most = 0, sum = 0;
+    struct stretch mine = share_of(n);
+    if (has_part) {
+        most = __ldcg(j.partial + (size_t)tid * stride + h);
+        sum = __ldcg(j.partial + (size_t)tid * stride + h + 1);
     }
 #pragma unroll 1
-    for (int first = tid; first - tid < j.n_heads * h / 4; first += TAKEN * CONSUMERS) {
+    for (int first = tid; first - tid < n; first += TAKEN * CONSUMERS) {
         float4 part[TAKEN][PARTS];
         int head[TAKEN];
 #pragma unroll
@@ -298,8 +294,14 @@ __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float 
             for (int k = 0; k < PARTS; k++)
                 part[i][k] = __ldcg((const float4 *)(from + (k < j.splits ? k : 0) * stride));
         }
-        if (first == tid)
+        if (first == tid) {
+            int at = tid / j.splits * 2 * PARTS + tid % j.splits;
+            if (has_part) {
+                room[at] = most;
+                room[at + PARTS] = sum;
+            }
             threads_wait<CONSUMERS_BARRIER, CONSUMERS>();
+        }
 #pragma unroll
         for (int i = 0; i < TAKEN; i++) {
             const float *found = room + head[i] * 2 * PARTS;
@@ -322,9 +324,9 @@ __device__ static __forceinline__ void mix_bring(const struct mix_job &j, float 
             float inverse = __frcp_rn(all);
             z = {z.x * inverse, z.y * inverse, z.z * inverse, z.w * inverse};
             int g = first + i * CONSUMERS;
-            if (blockIdx.x == 0 && j.sums && 4 * g % h == 0)
-                j.sums[head[i]] = top + logf(all);
-            if (blockIdx.x == 0) {
+            if (g >= mine.from && g < mine.to) {
+                if (j.sums && 4 * g % h == 0)
+                    j.sums[head[i]] = top + logf(all);
                 z_write(j.z, j.kept, j.narrowed, 4 * g, z.x);
                 z_write(j.z, j.kept, j.narrowed, 4 * g + 1, z.y);
                 z_write(j.z, j.kept, j.narrowed, 4 * g + 2, z.z);
@@ -396,8 +398,8 @@ __device__ static unsigned multiply(const struct product_stage &s, int stage, co
 /* ---- attention: twelve of them ----------------------------------------------------------------
  */
 
-/* One turn. C: 16-byte chunks of a head that a lane holds. */
-template <typename K, int C>
+/* One turn. C: 16-byte chunks of a head that a lane holds; FULL: all of them. */
+template <typename K, int C, bool FULL>
 __device__ static __forceinline__ void seek(const struct attention_stage &s, int head, int split,
                                             int stage, const struct ring &r, unsigned begin,
                                             struct query_room *room)
@@ -427,21 +429,19 @@ __device__ static __forceinline__ void seek(const struct attention_stage &s, int
             for (int i = k0 >> shift; i <= last >> shift; i++, place_next(r, &p))
                 arrival_wait(r.full + p.slot, p.turn);
             const K *key[2] = {}, *value[2] = {};
+            int there = 0;
 #pragma unroll
             for (int i = 0; i < step_of<K>::EACH; i++) {
                 int k = k0 + 8 * i + lane / 4;
-                if (k >= keys.to)
-                    continue;
+                there += k <= last;
+                k = k <= last ? k : last;
                 p = first;
                 for (int step = (k >> shift) - (k0 >> shift); step > 0; step--)
                     place_next(r, &p);
                 key[i] = (const K *)(place_data(r, p) + (k & mask) * row_bytes);
                 value[i] = (const K *)((const char *)key[i] + r.half);
             }
-            if (k0 + STEP <= keys.to && h == 4 * N)
-                seek_step<K, C, true>(s, q, key, value, &m);
-            else
-                seek_step<K, C, false>(s, q, key, value, &m);
+            seek_step<K, C, FULL>(s, q, key, value, there, &m);
         }
         threads_wait<SEEKERS_BARRIER, SEEKERS>();
         int done = from + ROUND_KEYS < keys.to ? ((from + ROUND_KEYS) >> shift) - base : places;
@@ -452,7 +452,7 @@ __device__ static __forceinline__ void seek(const struct attention_stage &s, int
     turn_end<K, C, SEEKERS>(s, head, split, q, &m, room);
 }
 
-template <typename K, int C>
+template <typename K, int C, bool FULL>
 __device__ static unsigned attend(const struct attention_stage &s, int stage, const struct ring &r,
                                   unsigned begin, struct query_room *room)
 {
@@ -460,7 +460,7 @@ __device__ static unsigned attend(const struct attention_stage &s, int stage, co
     for (int turn = (int)blockIdx.x; turn < turns; turn += (int)gridDim.x) {
         int head = turn / s.splits, split = turn % s.splits;
         if ((int)threadIdx.x < SEEKERS)
-            seek<K, C>(s, head, split, stage, r, begin, room);
+            seek<K, C, FULL>(s, head, split, stage, r, begin, room);
         begin += (unsigned)places_of(stretch_of(s, split), shift);
     }
     return begin;
@@ -509,9 +509,9 @@ __device__ static __forceinline__ void stage_copy(const struct token &t, int i, 
 
 #endif
 
-/* W: the matrices' type, K: that of keys and values, C: 16-byte chunks of a head that a lane holds.
- * One kernel for each C: code that lies between what is run would cost time. */
-template <typename W, bool ROUND, typename K, int C>
+/* W: the matrices' type, K: that of keys and values, C: 16-byte chunks of a head that a lane holds,
+ * FULL: all of them. One kernel for each: code that lies between what is run costs time. */
+template <typename W, bool ROUND, typename K, int C, bool FULL>
 __global__ void __launch_bounds__(THREADS, 1) token_kernel(const __grid_constant__ struct token t)
 {
 #if __CUDA_ARCH__ >= 900
@@ -554,9 +554,9 @@ __global__ void __launch_bounds__(THREADS, 1) token_kernel(const __grid_constant
         else if (s.kind == STAGE_PRODUCTS)
             filled = multiply<W, ROUND>(s.products, i, r, filled, room.found[0], v, rounds);
         else if (s.kind == STAGE_ATTENTION)
-            filled = attend<K, C>(s.attention, i, r, filled, &room);
+            filled = attend<K, C, FULL>(s.attention, i, r, filled, &room);
         else if (s.kind == STAGE_NORM && blockIdx.x == 0)
-            norm_row<CONSUMERS>(s.norm, v, NULL, true);
+            norm_row<CONSUMERS, false>(s.norm, v, NULL, {0, s.norm.d});
         if (i + 1 == t.n)
             break;
         stage_copy(t, i + 1, &stages[(i + 1) % 2]);
@@ -597,10 +597,10 @@ static void cut_rows(struct product_stage *s, int size, int half)
     s->part_inputs = (pieces + s->parts - 1) / s->parts * (PIECE / size);
 }
 
-template <typename W, bool ROUND, typename K, int C>
+template <typename W, bool ROUND, typename K, int C, bool FULL>
 static void run(struct cuda *c, struct token *t)
 {
-    const void *kernel = (const void *)token_kernel<W, ROUND, K, C>;
+    const void *kernel = (const void *)token_kernel<W, ROUND, K, C, FULL>;
     int bytes = (int)c->shared_bytes - TOKEN_FIXED_BYTES, row = t->row_floats + t->row_rounds;
     t->half = half_of(t, sizeof(W));
     if ((bytes - row) / (2 * t->half) < PLACES_LEAST)
@@ -626,17 +626,25 @@ static void run(struct cuda *c, struct token *t)
     cuda_ok(c, cudaLaunchKernelExC(&config, kernel, given), "a token");
 }
 
-template <typename K, int C>
+template <typename K, int C, bool FULL>
 static void run_stored(struct cuda *c, struct token *t, enum dtype stored)
 {
+    constexpr bool ROUND = sizeof(K) == 2; /* a bfloat16 matrix's row, as keys and values are */
     if (stored == DTYPE_F32)
-        run<float, false, K, C>(c, t);
+        run<float, false, K, C, FULL>(c, t);
     else if (stored == DTYPE_F16)
-        run<__half, false, K, C>(c, t);
-    else if (c->b.dtype == DTYPE_BF16)
-        run<bf16, true, K, C>(c, t);
+        run<__half, false, K, C, FULL>(c, t);
     else
-        run<bf16, false, K, C>(c, t);
+        run<bf16, ROUND, K, C, FULL>(c, t);
+}
+
+template <typename K, int C>
+static void run_chunks(struct cuda *c, struct token *t, enum dtype stored)
+{
+    if (t->d_head * (int)sizeof(K) == C * 64)
+        run_stored<K, C, true>(c, t, stored);
+    else
+        run_stored<K, C, false>(c, t, stored);
 }
 
 void token_launch(struct cuda *c, struct token *t, enum dtype stored)
@@ -644,19 +652,19 @@ void token_launch(struct cuda *c, struct token *t, enum dtype stored)
     bool two_bytes = c->b.dtype == DTYPE_BF16;
     int chunks = (t->d_head / (two_bytes ? 8 : 4) + 3) / 4; /* as single.cu cuts them */
     if (two_bytes && chunks <= 1)
-        run_stored<bf16, 1>(c, t, stored);
+        run_chunks<bf16, 1>(c, t, stored);
     else if (two_bytes && chunks == 2)
-        run_stored<bf16, 2>(c, t, stored);
+        run_chunks<bf16, 2>(c, t, stored);
     else if (two_bytes && chunks == 3)
-        run_stored<bf16, 3>(c, t, stored);
+        run_chunks<bf16, 3>(c, t, stored);
     else if (two_bytes)
-        run_stored<bf16, 4>(c, t, stored);
+        run_chunks<bf16, 4>(c, t, stored);
     else if (chunks <= 2)
-        run_stored<float, 2>(c, t, stored);
+        run_chunks<float, 2>(c, t, stored);
     else if (chunks <= 4)
-        run_stored<float, 4>(c, t, stored);
+        run_chunks<float, 4>(c, t, stored);
     else if (chunks <= 6)
-        run_stored<float, 6>(c, t, stored);
+        run_chunks<float, 6>(c, t, stored);
     else
-        run_stored<float, 8>(c, t, stored);
+        run_chunks<float, 8>(c, t, stored);
 }

@@ -4,21 +4,34 @@
 
 #include "kernels/cuda/cuda.cuh"
 
-/* Element i of a row, which is element e of its head; angles: the row's r. Past the L1, which may
- * hold what was there before. */
-__device__ static __forceinline__ float turned(const float *x, const float *angles, int r,
-                                               enum rope_style style, int i, int e)
+/* An element and what it is rotated with, on their way. */
+struct turning {
+    float own, other, cosine, sine;
+    bool turns, second;
+};
+
+/* Element i of a row, which is element e of its head; angles: the row's r, NULL: it stays as it is.
+ * Past the L1, which may hold what was there before. */
+__device__ static __forceinline__ struct turning turn_take(const float *x, const float *angles,
+                                                           int r, enum rope_style style, int i,
+                                                           int e)
 {
     int half = r / 2;
-    float a = __ldcg(x + i);
-    if (e >= r)
-        return a;
     bool halves = style == ROPE_HALVES;
-    int k = halves ? (e < half ? e : e - half) : e / 2;
-    bool second = halves ? e >= half : e % 2;
-    float o = __ldcg(x + (halves ? (second ? i - half : i + half) : (second ? i - 1 : i + 1)));
-    float c = __ldcg(angles + k), s = __ldcg(angles + half + k);
-    return fmaf(a, c, second ? __fmul_rn(o, s) : -__fmul_rn(o, s));
+    struct turning t = {__ldcg(x + i), 0, 0, 0, angles && e < r, halves ? e >= half : e % 2 != 0};
+    if (t.turns) {
+        int k = halves ? (e < half ? e : e - half) : e / 2, off = halves ? half : 1;
+        t.other = __ldcg(x + (t.second ? i - off : i + off));
+        t.cosine = __ldcg(angles + k);
+        t.sine = __ldcg(angles + half + k);
+    }
+    return t;
+}
+
+__device__ static __forceinline__ float turned(const struct turning &t)
+{
+    float moved = __fmul_rn(t.other, t.sine);
+    return t.turns ? fmaf(t.own, t.cosine, t.second ? moved : -moved) : t.own;
 }
 
 #endif
