@@ -714,6 +714,30 @@ static void test_kept(void **state)
     close_model(&f);
 }
 
+/* Weights that a device has a copy of are counted once, as in the total: what is mapped is told
+ * on a line of its own. */
+static void test_weights_once(void **state)
+{
+    struct fixture f;
+    char size[24], line[80];
+    size_t bytes = (size_t)3 << 30;
+    open_model(&f, *state, TOKENS);
+    size_t mapped = ledger_now(f.ledger, MEM_WEIGHTS, MEM_MAPPED);
+    size_t host = ledger_now(f.ledger, MEM_WEIGHTS, MEM_HOST);
+    assert_true(mapped > 0);
+    struct panel *p = open_panel(&f, &panel_memory);
+    snprintf(line, sizeof line, "%-12s%10s ", "weights", mem_format(mapped + host, size));
+    assert_non_null(strstr(show(&f, p, 60, 20), line));
+    must(ledger_take(f.ledger, MEM_WEIGHTS, MEM_DEVICE, bytes, &f.err), &f);
+    snprintf(line, sizeof line, "%-12s%10s ", "weights", mem_format(bytes + host, size));
+    assert_non_null(strstr(show(&f, p, 60, 20), line));
+    snprintf(line, sizeof line, "%-12s%10s", "mapped", mem_format(mapped, size));
+    assert_non_null(strstr(show(&f, p, 60, 20), line));
+    ledger_give(f.ledger, MEM_WEIGHTS, MEM_DEVICE, bytes);
+    mem_free(f.ledger, p);
+    close_model(&f);
+}
+
 /* Any keys, sizes, themes and steps in between. */
 static void test_random(void **state)
 {
@@ -795,6 +819,7 @@ int main(void)
         {"value, slices", test_value_slices_and_statistics, NULL, NULL, llama},
         {"nothing there", test_nothing, NULL, NULL, gpt2},
         {"what is kept", test_kept, NULL, NULL, llama},
+        {"weights once", test_weights_once, NULL, NULL, llama},
         {"memory", test_memory, NULL, NULL, qwen3},
         {"random, gpt2", test_random, NULL, NULL, gpt2},
         {"random, pythia", test_random, NULL, NULL, pythia},

@@ -10,7 +10,8 @@
 
 struct memory_panel {
     struct panel base;
-    size_t now[MEM_CATEGORIES], device, mapped; /* host and device; the pages of files */
+    size_t now[MEM_CATEGORIES], all; /* a file's pages only where no device has a copy; their sum */
+    size_t device, mapped;
     size_t total, peak, budget, rss, rss_peak, available;
     struct keep keep; /* what checkpoints hold */
     /* The total at each refresh, in a ring. */
@@ -26,12 +27,13 @@ static bool refresh(struct panel *panel, int w, int h, struct error *err)
     (void)w;
     (void)h;
     (void)err;
-    p->device = p->mapped = 0;
+    p->all = p->device = p->mapped = 0;
     for (int c = 0; c < MEM_CATEGORIES; c++) {
-        p->now[c] = ledger_now(l, c, MEM_HOST) + ledger_now(l, c, MEM_DEVICE);
-        p->now[c] += ledger_now(l, c, MEM_MAPPED);
-        p->device += ledger_now(l, c, MEM_DEVICE);
-        p->mapped += ledger_now(l, c, MEM_MAPPED);
+        size_t device = ledger_now(l, c, MEM_DEVICE), mapped = ledger_now(l, c, MEM_MAPPED);
+        p->now[c] = ledger_now(l, c, MEM_HOST) + (device > 0 ? device : mapped);
+        p->all += p->now[c];
+        p->device += device;
+        p->mapped += mapped;
     }
     p->total = ledger_total(l);
     p->peak = ledger_total_peak(l);
@@ -125,7 +127,6 @@ static void draw_brief(const struct memory_panel *p, struct region r)
 
 static void draw_line(const struct memory_panel *p, struct region r, int y, int i)
 {
-    size_t whole = p->total + p->mapped;
     switch (i - MEM_CATEGORIES) {
     case 0:
         draw_bar(p, r, y, "total", p->total, p->budget);
@@ -155,7 +156,7 @@ static void draw_line(const struct memory_panel *p, struct region r, int y, int 
         draw_history(p, r, y);
         break;
     default:
-        draw_bar(p, r, y, mem_category_name(i), p->now[i], whole);
+        draw_bar(p, r, y, mem_category_name(i), p->now[i], p->all);
     }
 }
 
