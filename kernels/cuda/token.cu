@@ -10,11 +10,10 @@
  *
  * A row that a stage writes is read by all blocks in a later one, so it is loaded past the L1. What
  * is fetched ahead was written before the launch. */
-#include "kernels/cuda/async.cuh"
+#include "kernels/cuda/fetch.cuh"
 #include "kernels/cuda/measure.cuh"
 #include "kernels/cuda/product.cuh"
 #include "kernels/cuda/query.cuh"
-#include "kernels/cuda/token.cuh"
 
 #define CONSUMERS 448 /* threads that multiply: with the others, 128 registers for each */
 #define WARPS     (CONSUMERS / 32)
@@ -22,243 +21,7 @@
 #define FETCHER   (WARPS + 1)
 #define THREADS   (CONSUMERS + 64)
 
-/* Half a place holds a part of an output's matrix, or keys, or values. It is large, since each
- * filling costs the fetching warp some hundred cycles, and small enough for places for all the
- * warps. */
-#define HALF_LEAST   4096
-#define HALF_MOST    6144
-#define PLACES_LEAST 14
-#define PLACES_MOST  32
-/* Bytes that are filled at a time: of the stage that the others are at work on, so many that the
- * memory is never idle; of later ones fewer, since requests that queue are what the other blocks
- * and the next row have to wait behind. */
-#define UNDER_WAY       (96 << 10)
-#define UNDER_WAY_LATER (24 << 10)
-
-#define DEALT 85 /* percent of a stage's units */
-#define SOME  4  /* places that the others fill at a time, or those of one unit */
-/* Lanes that see at a time whether they can fill theirs: looking costs the other warps time. */
-#define LOOKING 4
-
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-
-/* What the warps tell each other. */
-struct told {
-    unsigned asked;        /* by the fetching warp: fillings that it has asked for */
-    int stages;            /* those of which all were */
-    unsigned ends[STAGES]; /* fillings up to the end of each */
-    int unit[PLACES_MOST]; /* whose matrix lies in a place */
-    int at_work;           /* by the others: the stage whose row they have */
-};
-
-/* The row as floats, the row rounded, the ring. */
-extern __shared__ __align__(128) char shared[];
-
-/* Places that are filled and emptied in turn. */
-struct ring {
-    unsigned data;          /* where it begins in `shared` */
-    uint64_t *full, *empty; /* [places] */
-    volatile struct told *told;
-    unsigned places, half;
-};
-
-/* The n-th filling of all: where it is, and in which turn. */
-struct place {
-    unsigned slot, turn;
-};
-
-__device__ static __forceinline__ struct place place_at(const struct ring &r, unsigned n)
-{
-    return {n % r.places, n / r.places};
-}
-
-__device__ static __forceinline__ void place_next(const struct ring &r, struct place *p)
-{
-    if (++p->slot == r.places) {
-        p->slot = 0;
-        p->turn++;
-    }
-}
-
-__device__ static __forceinline__ char *place_data(const struct ring &r, struct place p)
-{
-    return shared + r.data + p.slot * 2 * r.half;
-}
-
-/* Waits until the n-th filling was asked for; false: it is no more this stage's. A barrier tells
- * one turn from the next, but not from the one after: who may be so far ahead has to know this
- * first. Those below *known are known to be. */
-__device__ static __forceinline__ bool place_comes(const struct ring &r, int stage, unsigned n,
-                                                   unsigned *known)
-{
-    while (*known <= n) {
-        unsigned asked = r.told->asked; /* first: then the stage has not ended, these are its own */
-        if (r.told->stages <= stage) {
-            *known = asked;
-            continue;
-        }
-        *known = r.told->ends[stage];
-        if (*known <= n)
-            return false;
-    }
-    return true;
-}
-
-/* Keys that share a place: a power of two, 8 at least. */
-template <typename K> __device__ static __forceinline__ int keys_shift(int d_head, unsigned half)
-{
-    unsigned fit = half / ((unsigned)d_head * (unsigned)sizeof(K));
-    return fit >= 32 ? 5 : fit >= 16 ? 4 : 3;
-}
-
-/* Places that a stretch of keys takes. */
-__device__ static __forceinline__ int places_of(struct stretch keys, int shift)
-{
-    return keys.to > keys.from ? ((keys.to - 1) >> shift) - (keys.from >> shift) + 1 : 0;
-}
-
-/* ---- fetching: one warp ---------------------------------------------------------------------- */
-
-/* What comes to a place: runs of memory of so many bytes, in turn to its first and its second half,
- * in each one behind the other. */
-struct cargo {
-    const char *from[4];
-    int n;
-    unsigned bytes;
-    int unit;
-};
-
-__device__ static __forceinline__ void bring_cargo(const struct ring &r, struct place p,
-                                                   const struct cargo &c, uint64_t policy)
-{
-    uint64_t *full = r.full + p.slot;
-    char *to = place_data(r, p);
-    r.told->unit[p.slot] = c.unit;
-    arrival_expect(full, (unsigned)c.n * c.bytes);
-    bring_many(to, c.from[0], c.bytes, full, policy);
-    bring_many(to + r.half, c.from[1], c.bytes, full, policy);
-    if (c.n > 2) {
-        bring_many(to + c.bytes, c.from[2], c.bytes, full, policy);
-        bring_many(to + r.half + c.bytes, c.from[3], c.bytes, full, policy);
-    }
-}
-
-/* Has the next `count` places filled, each by a lane, as soon as it is free and not too much is
- * under way; what(i): the i-th cargo. In order, since a barrier tells one turn only from the next.
- */
-template <typename WHAT>
-__device__ static __forceinline__ void fill(const struct ring &r, int stage, unsigned *filled,
-                                            int count, uint64_t policy, WHAT what)
-{
-    int lane = (int)threadIdx.x % 32, some = r.places < 32 ? (int)r.places : 32;
-    unsigned most = UNDER_WAY / (2 * r.half), least = UNDER_WAY_LATER / (2 * r.half);
-    for (int first = 0; first < count; first += some) {
-        int now = count - first < some ? count - first : some;
-        unsigned n = *filled + (unsigned)lane;
-        struct place p = place_at(r, n), far = place_at(r, n - most), near = place_at(r, n - least);
-        struct cargo c = {};
-        bool waits = lane < now;
-        if (waits)
-            c = what(first + lane);
-        for (unsigned left = __ballot_sync(0xffffffffu, waits); left;) {
-            struct place before = r.told->at_work < stage ? near : far;
-            bool looks = waits && __popc(left & ((1u << lane) - 1)) < LOOKING;
-            bool can = looks && arrival_over(r.empty + p.slot, p.turn + 1) &&
-                       (n < most || arrival_over(r.full + before.slot, before.turn));
-            unsigned blocked = __ballot_sync(0xffffffffu, waits && !can);
-            if (can && (!blocked || lane < __ffs((int)blocked) - 1)) {
-                bring_cargo(r, p, c, policy);
-                waits = false;
-            }
-            left = __ballot_sync(0xffffffffu, waits);
-            if (lane == 0)
-                r.told->asked = *filled + (unsigned)(left ? __ffs((int)left) - 1 : now);
-        }
-        *filled += (unsigned)now;
-    }
-}
-
-/* The i-th cargo of the units from `first` on. */
-template <typename W>
-__device__ static __forceinline__ struct cargo cargo_of(const struct product_stage &s, int first,
-                                                        int i)
-{
-    int k = i % s.parts * s.part_inputs, unit = first + i / s.parts;
-    int inputs = s.n_in - k < s.part_inputs ? s.n_in - k : s.part_inputs;
-    struct pair o = pair_of(s, unit);
-    return {{(const char *)(row_of<W>(s, o.part[0], o.row[0]) + k),
-             (const char *)(row_of<W>(s, o.part[1], o.row[1]) + k)},
-            2,
-            (unsigned)inputs * (unsigned)sizeof(W),
-            unit};
-}
-
-/* Multiprocessors are not equally quick at it: most units are dealt out, of the others each takes
- * some when it has room for them. `taken` counts those. */
-template <typename W>
-__device__ static void fetch_products(const struct product_stage &s, unsigned *taken,
-                                      const struct ring &r, int stage, unsigned *filled,
-                                      uint64_t policy)
-{
-    int n = s.units * DEALT / 100 / (int)gridDim.x, rest = n * (int)gridDim.x;
-    int some = SOME > s.parts ? SOME / s.parts : 1, lane = (int)threadIdx.x % 32;
-    for (int first = n * (int)blockIdx.x; first < s.units;) {
-        int next = lane == 0 ? rest + (int)atomicAdd(taken, some) : 0; /* it comes meanwhile */
-        fill(r, stage, filled, n * s.parts, policy,
-             [&](int i) { return cargo_of<W>(s, first, i); });
-        first = __shfl_sync(0xffffffffu, next, 0);
-        n = s.units - first < some ? s.units - first : some;
-    }
-}
-
-/* In half a place keys, in the other their values: two pages, one, or half of one. */
-template <typename K>
-__device__ static void fetch_keys(const struct attention_stage &s, const struct ring &r, int stage,
-                                  unsigned *filled, uint64_t policy)
-{
-    int turns = s.a.n_heads * s.splits, share = s.a.n_heads / s.a.n_kv_heads;
-    int shift = keys_shift<K>(s.a.d_head, r.half), each = 1 << shift;
-    int run = each < KV_PAGE ? each : KV_PAGE; /* keys that lie one behind the other */
-    size_t row = (size_t)s.a.d_head * sizeof(K);
-    for (int turn = (int)blockIdx.x; turn < turns; turn += (int)gridDim.x) {
-        struct stretch keys = stretch_of(s, turn % s.splits);
-        int first = keys.from >> shift, g = turn / s.splits / share;
-        fill(r, stage, filled, places_of(keys, shift), policy, [&](int i) {
-            int key = (first + i) << shift;
-            struct cargo c = {{}, 0, (unsigned)run * (unsigned)row, 0};
-#pragma unroll
-            for (int k = 0; k < 2; k++) {
-                if (k * run >= each || key >= keys.to)
-                    break;
-                const char *page = (const char *)s.kv.pages[key / KV_PAGE] +
-                                   (size_t)(g * KV_PAGE + key % KV_PAGE) * row;
-                c.from[2 * k] = page + s.kv.key_offset;
-                c.from[2 * k + 1] = page + s.kv.value_offset;
-                c.n += 2;
-                key += run;
-            }
-            return c;
-        });
-    }
-}
-
-template <typename W, typename K>
-__device__ static void fetch_all(const struct token &t, const struct ring &r)
-{
-    unsigned filled = 0;
-    uint64_t policy = read_once();
-    for (int i = 0; i < t.n; i++) {
-        if (t.at[i].kind == STAGE_PRODUCTS)
-            fetch_products<W>(t.at[i].products, t.taken + i, r, i, &filled, policy);
-        else if (t.at[i].kind == STAGE_ATTENTION)
-            fetch_keys<K>(t.at[i].attention, r, i, &filled, policy);
-        if (threadIdx.x % 32 == 0) {
-            r.told->ends[i] = filled;
-            __threadfence_block();
-            r.told->stages = i + 1;
-        }
-    }
-}
 
 /* ---- multiplying: fourteen warps ------------------------------------------------------------- */
 
@@ -395,8 +158,7 @@ __device__ static unsigned multiply(const struct product_stage &s, int stage, co
     return known;
 }
 
-/* ---- attention: twelve of them ----------------------------------------------------------------
- */
+/* ---- attention: twelve of them --------------------------------------------------------------- */
 
 /* One turn. C: 16-byte chunks of a head that a lane holds; FULL: all of them. */
 template <typename K, int C, bool FULL>
