@@ -248,9 +248,7 @@ static bool compute_rows(struct trace *t, int pos0, int rows, int layer, struct 
         return false;
     struct vm_call c = trace_call(t, f, pos0, rows);
     c.tap = t->observer.written ? &t->observer : NULL;
-    c.save = trace_save_z;
-    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
-    c.context = t;
+    trace_save_attention(t, &c);
     vm_forget(t->vm);
     if (!trace_enter(t, &c, first, err) || !trace_run_blocks(t, &c, first, layer, err))
         return false;
@@ -368,9 +366,7 @@ bool trace_step(struct trace *t, int last, struct error *err)
         !vm_reserve(t->vm, &t->vm->live, 1, p->frame_width, err))
         return false;
     struct vm_call c = trace_call(t, &t->vm->live, pos, 1);
-    c.save = trace_save_z;
-    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
-    c.context = t;
+    trace_save_attention(t, &c);
     if (t->pc == 0)
         c.frame->result_patched = false;
     for (; t->pc <= last; t->pc++) {

@@ -66,9 +66,7 @@ static bool run(struct trace *t, int position, const struct best_entry *token, s
     struct vm_call c = trace_call(t, &t->vm->run, position, 1);
     c.token = token;
     c.tap = t->observer.written ? &t->observer : NULL;
-    c.save = trace_save_z;
-    c.sums = t->sizes.sums > 0 ? trace_save_sums : NULL;
-    c.context = t;
+    trace_save_attention(t, &c);
     return vm_reserve(t->vm, c.frame, 1, trace_row_width(t), err) && trace_enter(t, &c, 0, err) &&
            trace_run_blocks(t, &c, 0, trace_layers(t), err) && ask(t, position, err);
 }

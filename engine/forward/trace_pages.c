@@ -187,7 +187,7 @@ void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *r
         b->rows_load(b, t->checkpoint_pages, offset, DTYPE_F32, t->sizes.d, pos0, n, rows);
 }
 
-void trace_save_z(void *context, int layer, int pos0, int n, const float *z)
+static void save_z(void *context, int layer, int pos0, int n, const float *z)
 {
     const struct trace *t = context;
     struct backend *b = t->backend;
@@ -199,17 +199,24 @@ void trace_save_z(void *context, int layer, int pos0, int n, const float *z)
                      z + (size_t)without * (size_t)t->sizes.z);
 }
 
+static void save_sums(void *context, int layer, int pos0, int n, const float *sums)
+{
+    const struct trace *t = context;
+    t->backend->rows_save(t->backend, t->checkpoint_pages, keep_sums_at(&t->sizes, layer),
+                          DTYPE_F32, t->sizes.sums, pos0, n, sums);
+}
+
+void trace_save_attention(struct trace *t, struct vm_call *c)
+{
+    c->save = save_z;
+    c->sums = t->sizes.sums > 0 ? save_sums : NULL;
+    c->context = t;
+}
+
 void trace_load_z(void *context, int layer, int pos0, int n, float *z)
 {
     const struct trace *t = context;
     struct backend *b = t->backend;
     b->rows_load(b, t->checkpoint_pages, keep_attention_at(&t->sizes, t->keep, layer),
                  t->sizes.z_dtype, t->sizes.z, pos0, n, z);
-}
-
-void trace_save_sums(void *context, int layer, int pos0, int n, const float *sums)
-{
-    const struct trace *t = context;
-    t->backend->rows_save(t->backend, t->checkpoint_pages, keep_sums_at(&t->sizes, layer),
-                          DTYPE_F32, t->sizes.sums, pos0, n, sums);
 }

@@ -24,10 +24,9 @@ bool trace_fit_pages(struct trace *t, int n);
 void trace_drop_pages(struct trace *t, int keep);
 /* Copies rows of a frame's residual to (save) or from the checkpoints of a kept layer. */
 void trace_move_checkpoint(struct trace *t, int layer, int pos0, int n, float *rows, bool save);
-/* The same of z, for the vm to call: see vm_call. Saved only where the pages have it. */
-void trace_save_z(void *context, int layer, int pos0, int n, const float *z);
-/* And of the sums of attention's rows. */
-void trace_save_sums(void *context, int layer, int pos0, int n, const float *sums);
+/* Has a run leave in the pages what they keep of attention: z and its rows' sums. */
+void trace_save_attention(struct trace *t, struct vm_call *c);
+/* Brings z back, for the vm to call: see vm_call. */
 void trace_load_z(void *context, int layer, int pos0, int n, float *z);
 
 /* ---- running (trace.c) ---- */

@@ -3,8 +3,8 @@
  * In bfloat16, for heads of a multiple of 16, in one sweep over the keys on the tensor cores, which
  * leaves each cell's greatest score: of that alone the exponential is taken, less the sum that
  * attention has left of the row. Keys are cut into splits, so that a few queries fill the GPU.
- * Elsewhere the pattern's rows are computed as when they are
- * looked at, some of them at a time, and pooled. */
+ * Elsewhere the pattern's rows are computed as when they are looked at, some of them at a time, and
+ * pooled. */
 #include "kernels/cuda/tiles.cuh"
 
 #include <limits.h>

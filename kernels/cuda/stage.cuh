@@ -88,6 +88,7 @@ __device__ static __forceinline__ int share_begin(int n, int block)
     return (int)((unsigned)n * (unsigned)block / gridDim.x); /* n: MOST_OUTPUTS at most */
 }
 
+/* Things from .. to-1. */
 struct stretch {
     int from, to;
 };
@@ -99,7 +100,6 @@ __device__ static __forceinline__ struct stretch share_of(int n)
 }
 
 /* The keys before its own that a part of a query's has. */
-
 __device__ static __forceinline__ struct stretch stretch_of(const struct attention_stage &s,
                                                             int split)
 {
